@@ -54,7 +54,7 @@ unit: $(TEST) browser ## run the tests with branch coverage
 	$(call say,pytest)
 	@mkdir -p $(dir $(LOG))
 	@$(BIN)/coverage erase
-	PYTHONUNBUFFERED=1 $(BIN)/coverage run -m pytest -n $(WORKERS) 2>&1 | tee $(LOG)
+	PYTHONUNBUFFERED=1 $(BIN)/coverage run -m pytest -n $(WORKERS) | tee $(LOG)
 	$(call say,coverage)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
