@@ -37,8 +37,8 @@ _LENGTH_64: Final = 127  # the same for eight bytes
 _CONTROL_BYTES: Final = 125  # most payload bytes of a control frame (RFC 6455, 5.5)
 _REASON_BYTES: Final = _CONTROL_BYTES - 2  # what the close code leaves of them
 _SMALLEST_FRAME: Final = 6  # bytes: an empty one of a client
-_WHOLE_TEXT: Final = _FIN | _TEXT
 _WHOLE_BINARY: Final = _FIN | _BINARY
+_WHOLE: Final = frozenset({_FIN | _TEXT, _WHOLE_BINARY})
 _NOT_UTF8: Final = "a text message is not UTF-8"
 
 # Codes that may stand in a close frame: RFC 6455, 7.4, and what the registry has
@@ -227,19 +227,27 @@ class _Message:
         self.fragments += 1
         self.left, self.mask, self.final = length, mask, final
 
-    def add(self, masked: bytes) -> None:
+    def add(self, masked: bytes) -> bool:
         """Take the next bytes of the current frame.
 
-        Raises:
-          UnicodeDecodeError: no text begins like this, or it ends within a character.
+        Returns:
+          False if no text begins like this, or if it ends within a character.
         """
         piece = _unmask(self.mask + masked)
         turn = len(piece) & 3
         self.mask = self.mask[turn:] + self.mask[:turn]
         self.left -= len(piece)
-        if self.decoder is not None:
-            self.decoder.decode(piece, self.final and not self.left)
         self.payload += piece
+        if self.decoder is None:
+            return True
+        try:
+            self.decoder.decode(piece, self.final and not self.left)
+        except UnicodeDecodeError:
+            return False
+        # Python's decoder waits for the third byte of a surrogate (`surrogatepass` has to
+        # see it); the second has shown already that this is no UTF-8.
+        held = self.decoder.getstate()[0]
+        return not (held[:1] == b"\xed" and held[1:] >= b"\xa0")
 
 
 @final
@@ -304,7 +312,7 @@ class FrameParser:
         size = len(buffer)
         if self._message is None and size - start >= _SMALLEST_FRAME:
             first = buffer[start]
-            if first == _WHOLE_TEXT or first == _WHOLE_BINARY:
+            if first in _WHOLE:
                 # What this step does not take gets a length below zero: an unmasked frame,
                 # a length that is not in its shortest form, or one of 64 bits.
                 length = buffer[start + 1] - _MASKED
@@ -390,10 +398,8 @@ class FrameParser:
                 self._start = start
             piece = self._buffer[self._start : self._start + message.left]
             self._start += len(piece)
-            try:
-                message.add(piece)
-            except UnicodeDecodeError:
-                raise self._violation(1007, _NOT_UTF8) from None
+            if not message.add(piece):
+                raise self._violation(1007, _NOT_UTF8)
             if message.left:
                 return None
             if message.final:
