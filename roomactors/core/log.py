@@ -1,0 +1,143 @@
+"""A room's latest events and their sequence numbers.
+
+Pure: no trio, no members, no I/O. Reading never changes the log, except that
+an event's frames are kept beside it once they have been made, and count.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+
+from roomactors.core.events import Gap, LogEvent, Message
+from roomactors.core.ports import Encoder
+from roomactors.core.settings import RoomSettings
+
+ENTRY_BYTES = 400
+"""What an entry costs beside its frames and data: entry, event and dict, by sys.getsizeof."""
+
+
+@final
+@attrs.define(eq=False)
+class Entry:
+    """One event, with the frames that were made of it."""
+
+    seq: int
+    """Its number; for a volatile message, which has none, that of the event before it."""
+    event: LogEvent
+    time: float
+    """When it was appended, in seconds of trio's clock."""
+    count: int
+    """How many members the room had after it."""
+    size: int
+    """Bytes that the log counts for it."""
+    frames: dict[Encoder, bytes] = attrs.field(factory=dict)
+
+    def frame(self, encoder: Encoder) -> bytes:
+        """The event as `encoder` says it; made once."""
+        made = self.frames.get(encoder)
+        if made is None:
+            made = self.frames[encoder] = encoder.event(self.event)
+        return made
+
+
+@final
+class Log:
+    """The events from `base` (exclusive) to `head` (inclusive), without a hole.
+
+    Args:
+      room: the room's name, which gaps carry.
+      epoch: within one epoch a number means one event.
+      settings: how much is kept.
+    """
+
+    __slots__ = (
+        "_entries",
+        "_last_trimmed_change",
+        "_settings",
+        "_start",
+        "base",
+        "epoch",
+        "head",
+        "messages",
+        "room",
+        "size",
+    )
+
+    def __init__(self, room: str, epoch: str, settings: RoomSettings) -> None:
+        self.room = room
+        self.epoch = epoch
+        self.head = 0
+        self.base = 0
+        self.messages = 0
+        self.size = 0
+        self._settings = settings
+        # Entries before _start have been trimmed; the list is cut when half
+        # of it is dead, which costs O(1) an entry and keeps look-ups O(1).
+        self._entries: list[Entry] = []
+        self._start = 0
+        self._last_trimmed_change = 0
+
+    def append(self, entry: Entry) -> None:
+        """Add the event with the number `head` + 1."""
+        assert entry.seq == self.head + 1
+        self.head = entry.seq
+        self._entries.append(entry)
+        self.size += entry.size
+        if type(entry.event) is Message:
+            self.messages += 1
+
+    def frame(self, entry: Entry, encoder: Encoder) -> bytes:
+        """The frame of a kept entry; the first time it is made, it is counted."""
+        made = entry.frames.get(encoder)
+        if made is None:
+            made = entry.frame(encoder)
+            entry.size += len(made)
+            if entry.seq > self.base:
+                self.size += len(made)
+        return made
+
+    def at(self, seq: int) -> Entry:
+        """The entry with this number, which is above `base` and at most `head`."""
+        assert self.base < seq <= self.head
+        return self._entries[self._start + seq - self.base - 1]
+
+    def gap(self, cursor: int) -> Gap | None:
+        """What a reader at `cursor` has lost for ever; None if nothing."""
+        if cursor >= self.base:
+            return None
+        return Gap(
+            room=self.room,
+            epoch=self.epoch,
+            first=cursor + 1,
+            last=self.base,
+            roster=cursor < self._last_trimmed_change,
+        )
+
+    def trim(self, now: float) -> None:
+        """Let go of what is over a limit, oldest first; `log_floor` events stay whatever happens."""
+        settings = self._settings
+        too_old = now - settings.log_seconds
+        entries = self._entries
+        start = self._start
+        floor = len(entries) - settings.log_floor
+        while start < floor:
+            entry = entries[start]
+            if (
+                self.messages <= settings.log_messages
+                and self.size <= settings.log_bytes
+                and entry.time >= too_old
+            ):
+                break
+            self.size -= entry.size
+            if type(entry.event) is Message:
+                self.messages -= 1
+            else:
+                self._last_trimmed_change = entry.seq
+            self.base = entry.seq
+            start += 1
+        self._start = start
+        if start > 64 and start * 2 > len(entries):
+            del entries[:start]
+            self._start = 0

@@ -1,0 +1,503 @@
+"""The room task: take a turn, change roster and log, fan out once.
+
+A turn has two halves. *Accept* looks at a command and says whether it may be
+done; *apply* gives what it causes its place in the log, changes the roster
+and answers. Both run without waiting, so nothing here needs a lock. In one
+process they run back to back, command by command; a journal or a broker will
+stand between them. Then the turn's events go out, to everyone in one write.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, assert_never, final
+
+import attrs
+import trio
+
+from roomactors.core.batch import Batch, join_frames
+from roomactors.core.budget import SLICE_SECONDS
+from roomactors.core.commands import (
+    Broadcast,
+    Command,
+    Join,
+    Joined,
+    Leave,
+    ListMembers,
+    Present,
+    Receipt,
+)
+from roomactors.core.events import (
+    EVERYONE,
+    LeftReason,
+    LogEvent,
+    MemberInfo,
+    MemberJoined,
+    MemberLeft,
+    Message,
+)
+from roomactors.core.log import ENTRY_BYTES, Entry, Log
+from roomactors.core.mailbox import Mailbox
+from roomactors.core.member import Member
+from roomactors.core.outlet import Outlet
+from roomactors.core.ports import Encoder
+from roomactors.core.roster import Roster
+from roomactors.errors import (
+    BrokenRoomError,
+    DrainingError,
+    MemberIdTakenError,
+    NotAMemberError,
+    RefusedError,
+    RoomFullError,
+    TooManyRoomsError,
+)
+
+if TYPE_CHECKING:
+    from roomactors.core.keeper import Keeper
+
+logger = logging.getLogger("roomactors")
+
+FRAME_BYTES = 150
+"""What a frame takes beside its data, about: to know when a turn's output is full."""
+LIGHT_MEMBERS = 64
+"""A fan-out to so few takes at most half a millisecond; it does not wait for heavy rooms."""
+LOOK_EVERY = 64
+"""Members written to between two looks at the clock."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class RoomStatistics:
+    """A look at one room, at one moment."""
+
+    room: str
+    epoch: str | None
+    """None if the room does not exist now."""
+    members: int = 0
+    behind: int = 0
+    """Members that have not been given all of the log yet."""
+    seq: int = 0
+    """The number of the last event."""
+    log_events: int = 0
+    log_bytes: int = 0
+    mailbox_commands: int = 0
+    mailbox_bytes: int = 0
+    mailbox_waiting: int = 0
+    """Commands in line for a place."""
+    turns: int = 0
+    """Turns taken since the room began."""
+
+
+@final
+class Room:
+    """One room. The hub starts `run` in a task; everything else is sent to its mailbox."""
+
+    def __init__(self, name: str, epoch: str, keeper: Keeper) -> None:
+        self.name = name
+        self.log = Log(name, epoch, keeper.settings.room)
+        self.mailbox = Mailbox(keeper.settings.room)
+        self.roster = Roster()
+        self._keeper = keeper
+        self._settings = keeper.settings.room
+        self._hidden: dict[str, Member] = {}
+        # The same members once more, by whose frames they take.
+        self._groups: dict[Encoder | None, dict[Member, None]] = {}
+        self._turns = 0
+        # Of the turn under way: its events, volatile ones included; who does
+        # not get all of them, and from which on it does; whom to flush.
+        self._items: list[Entry] = []
+        self._apart: dict[Member, int] = {}
+        self._answered: dict[Outlet, None] = {}
+        self._base = 0
+        self._now = 0.0
+
+    def statistics(self) -> RoomStatistics:
+        """A look at the room."""
+        log = self.log
+        return RoomStatistics(
+            room=self.name,
+            epoch=log.epoch,
+            members=len(self.roster),
+            behind=sum(member.cursor < log.head for member in self.roster),
+            seq=log.head,
+            log_events=log.head - log.base,
+            log_bytes=log.size,
+            mailbox_commands=len(self.mailbox),
+            mailbox_bytes=self.mailbox.size,
+            mailbox_waiting=self.mailbox.waiting,
+            turns=self._turns,
+        )
+
+    # The task
+
+    async def run(self) -> None:
+        """Take turns until the room has been empty for its linger time, or is cancelled."""
+        budget = self._keeper.budget
+        try:
+            while await self._wait_for_commands():
+                members = len(self.roster) + len(self._hidden)
+                if members > LIGHT_MEMBERS:
+                    await budget.admit()
+                began = budget.stopwatch()
+                self._turn(began + SLICE_SECONDS)
+                await self._fan_out(began)
+        except Exception:
+            # A bug of ours. It ends this room; the others go on.
+            logger.exception("room %r failed and is closed", self.name)
+        finally:
+            # No await here: in a cancelled room it would raise Cancelled and
+            # strand every caller that still waits for an answer.
+            self._keeper.retire(self)
+            self._end()
+
+    async def _wait_for_commands(self) -> bool:
+        """Wait for a command; False if the room has been empty for its linger time."""
+        if self.roster or self._hidden:
+            await self.mailbox.wait()
+            return True
+        with trio.move_on_after(self._settings.linger_seconds):
+            await self.mailbox.wait()
+        # Whoever came at the last moment is in the mailbox: from here to the
+        # retirement nothing waits, so nothing can come between.
+        return len(self.mailbox) > 0
+
+    def _turn(self, deadline: float) -> None:
+        """Handle what waits, in order, until the turn's output or its time is full."""
+        self._turns += 1
+        self._base = self.log.head
+        self._now = trio.current_time()
+        at = self._keeper.wall_clock()
+        room_left = self._settings.turn_bytes
+        mailbox = self.mailbox
+        stopwatch = self._keeper.budget.stopwatch
+        handled = 0
+        while len(mailbox) and room_left > 0:
+            command = mailbox.take()
+            room_left -= FRAME_BYTES + (len(command.data) if isinstance(command, Broadcast) else 0)
+            self._handle(command, at)
+            handled += 1
+            if not handled % 16 and stopwatch() > deadline:
+                break
+        mailbox.admit_waiting()
+
+    def _handle(self, command: Command, at: int) -> None:
+        answer = command.answer
+        if answer is not None and answer.abandoned:
+            return
+        try:
+            refusal = self._accept(command)
+            if refusal is None:
+                self._apply(command, at)
+            elif answer is not None:
+                answer.fail(refusal)
+        except Exception:
+            # A bug of ours, in one command: it fails, the room goes on.
+            logger.exception("room %r failed in a command", self.name)
+            if answer is not None and not answer.done:
+                answer.fail(BrokenRoomError(self.name))
+        outlet = command.outlet
+        if outlet is not None and (answer is not None or isinstance(command, Join)):
+            self._answered[outlet] = None
+
+    # First half: may it be done?
+
+    def _accept(self, command: Command) -> RefusedError | None:
+        match command:
+            case Join():
+                return self._accept_join(command)
+            case (
+                Broadcast(sender=sender, outlet=outlet) | ListMembers(sender=sender, outlet=outlet)
+            ):
+                if sender is None or self._seat_of(sender, outlet) is not None:
+                    return None
+                return NotAMemberError(self.name)
+            case Leave():
+                return None
+            case _:
+                assert_never(command)
+
+    def _accept_join(self, command: Join) -> RefusedError | None:
+        outlet = command.outlet
+        present = self._find(command.view.member)
+        if present is not None:
+            if present.outlet is outlet and command.again:
+                return None
+            return MemberIdTakenError(command.view.member)
+        if outlet.closed:
+            return NotAMemberError(self.name)
+        if command.hidden:
+            return None
+        limit = self._settings.max_members
+        if limit and len(self.roster) >= limit:
+            return RoomFullError(self.name, limit)
+        limit = self._keeper.settings.max_rooms_per_member
+        if limit and len(outlet.members) - (EVERYONE in outlet.members) >= limit:
+            return TooManyRoomsError(outlet.id, limit)
+        return None
+
+    def _find(self, member_id: str) -> Member | None:
+        return self.roster.get(member_id) or self._hidden.get(member_id)
+
+    def _seat_of(self, member_id: str, outlet: Outlet | None) -> Member | None:
+        member = self._find(member_id)
+        return member if member is not None and member.outlet is outlet else None
+
+    # Second half: it is so from now on.
+
+    def _apply(self, command: Command, at: int) -> None:
+        match command:
+            case Join():
+                member = self._find(command.view.member)
+                if member is None:
+                    self._apply_join(command)
+                else:
+                    self._apply_second_join(command, member)
+            case Leave():
+                self._apply_leave(command)
+            case Broadcast():
+                self._apply_broadcast(command, at)
+            case ListMembers():
+                command.answer.set(
+                    Present(log=self.log, roster=self._shown(), count=len(self.roster))
+                )
+            case _:
+                assert_never(command)
+
+    def _apply_join(self, command: Join) -> None:
+        log = self.log
+        outlet = command.outlet
+        member = Member(command.view, outlet, log, log.head, command.hidden)
+        if command.hidden:
+            self._hidden[member.id] = member
+        else:
+            self.roster.add(member)
+            if len(self.roster) == 1:
+                self._keeper.occupied(self)
+        self._groups.setdefault(outlet.encoder, {})[member] = None
+        outlet.members[self.name] = member
+        self._tell_joined(member, command)
+        if not command.hidden:
+            view = member.view
+            self._append(
+                MemberJoined(
+                    room=self.name,
+                    seq=log.head + 1,
+                    member=member.id,
+                    user=view.user,
+                    info_payload=view.info_payload,
+                )
+            )
+            member.cursor = log.head
+        self._apart[member] = len(self._items)
+
+    def _apply_second_join(self, command: Join, member: Member) -> None:
+        # What `joined` says must not be said again after it.
+        self._serve_apart(member)
+        self._tell_joined(member, command)
+        info = command.view.info_payload
+        if not command.keep_info and info != member.view.info_payload:
+            member.view = attrs.evolve(member.view, info_payload=info)
+            member.card = b""
+            if not member.hidden:
+                self._append(
+                    MemberInfo(
+                        room=self.name, seq=self.log.head + 1, member=member.id, info_payload=info
+                    )
+                )
+        self._apart[member] = len(self._items)
+
+    def _tell_joined(self, member: Member, command: Join) -> None:
+        joined = Joined(
+            member=member,
+            log=self.log,
+            seq=self.log.head,
+            roster=self._shown(),
+            count=len(self.roster) or len(self._hidden),
+        )
+        member.outlet.seated(joined, command.ref)
+        if command.answer is not None:
+            command.answer.set(joined)
+
+    def _shown(self) -> Roster | None:
+        return None if self.name == EVERYONE else self.roster
+
+    def _apply_leave(self, command: Leave) -> None:
+        member = self._find(command.member)
+        gone = member is not None and (
+            (command.seat is None or command.seat is member)
+            and (command.outlet is None or command.outlet is member.outlet)
+        )
+        if member is not None and gone:
+            self._remove(member, command.reason, command.ref)
+        if command.answer is not None:
+            command.answer.set(gone)
+
+    def _remove(self, member: Member, reason: LeftReason, ref: object) -> None:
+        self._serve_apart(member)
+        self._apart.pop(member, None)
+        outlet = member.outlet
+        group = self._groups[outlet.encoder]
+        del group[member]
+        if not group:
+            del self._groups[outlet.encoder]
+        del outlet.members[self.name]
+        member.end, member.reason = self.log.head, reason
+        outlet.finish(member, ref)
+        outlet.flush()
+        if member.hidden:
+            del self._hidden[member.id]
+            return
+        self.roster.remove(member)
+        self._append(
+            MemberLeft(
+                room=self.name,
+                seq=self.log.head + 1,
+                member=member.id,
+                user=member.view.user,
+                reason=reason,
+            )
+        )
+        if not self.roster:
+            self._keeper.vacated(self)
+
+    def _apply_broadcast(self, command: Broadcast, at: int) -> None:
+        log = self.log
+        sender = None if command.sender is None else self._find(command.sender)
+        excluded = command.excluded
+        if sender is not None and not command.echo:
+            excluded = excluded | {sender.id}
+        seq = None if command.volatile else log.head + 1
+        self._append(
+            Message(
+                room=self.name,
+                seq=seq,
+                sender=command.sender,
+                user=None if sender is None else sender.view.user,
+                at=at,
+                payload=command.data,
+                excluded=excluded,
+            )
+        )
+        for member_id in excluded:
+            member = self._find(member_id)
+            if member is not None:
+                self._apart.setdefault(member, 0)
+        if command.answer is not None:
+            command.answer.set(Receipt(room=self.name, epoch=log.epoch, seq=seq))
+
+    def _append(self, event: LogEvent) -> None:
+        log = self.log
+        size = ENTRY_BYTES + (len(event.payload) if isinstance(event, Message) else 0)
+        volatile = event.seq is None
+        seq = log.head if event.seq is None else event.seq
+        entry = Entry(seq, event, self._now, len(self.roster), size)
+        if not volatile:
+            log.append(entry)
+        self._items.append(entry)
+
+    # Out
+
+    async def _fan_out(self, began: float) -> None:
+        """Give the turn's events to everyone: those apart first, then all others in one buffer."""
+        items, apart, answered = self._items, self._apart, self._answered
+        self._items, self._apart, self._answered = [], {}, {}
+        base, head = self._base, self.log.head
+        shared: list[tuple[Batch, Iterable[Member]]] = []
+        if items:
+            for member, start in apart.items():
+                self._deliver_apart(member, items[start:])
+            for encoder, group in self._groups.items():
+                batch = self._batch(items, encoder, base, head)
+                shared.append((batch, self._others(group, apart)))
+        self.log.trim(self._now)
+        budget = self._keeper.budget
+        for batch, members in shared:
+            rest = iter(members)
+            while _give(batch, rest, LOOK_EVERY):
+                spent = budget.stopwatch() - began
+                if spent >= SLICE_SECONDS:
+                    budget.spend(spent)
+                    await budget.admit()
+                    began = budget.stopwatch()
+        for outlet in answered:
+            outlet.flush()
+        budget.spend(budget.stopwatch() - began)
+
+    def _batch(self, items: list[Entry], encoder: Encoder | None, base: int, head: int) -> Batch:
+        if encoder is None:
+            volatile = [entry for entry in items if entry.event.seq is None]
+            return Batch(b"", (), (), base, head, volatile)
+        return join_frames(self.log, items, encoder, base=base, head=head)
+
+    def _others(self, group: dict[Member, None], apart: dict[Member, int]) -> Iterable[Member]:
+        # Only this task changes the group, and not while it fans out.
+        return [member for member in group if member not in apart] if apart else group
+
+    def _serve_apart(self, member: Member) -> None:
+        """Give one member what this turn holds so far."""
+        start = self._apart.get(member, 0)
+        self._deliver_apart(member, self._items[start:])
+
+    def _deliver_apart(self, member: Member, items: list[Entry]) -> None:
+        # Who was behind before the turn stays so: its cursor is not this base.
+        base = max(member.cursor, self._base)
+        head = self.log.head
+        encoder = member.outlet.encoder
+        if encoder is None:
+            batch = self._batch(items, None, base, head)
+        else:
+            batch = join_frames(self.log, items, encoder, base=base, head=head, member=member.id)
+        member.outlet.deliver(member, batch)
+
+    # The end
+
+    def close(self, reason: LeftReason) -> None:
+        """Take every member out, without another event: the room is going."""
+        for member in [*self.roster, *self._hidden.values()]:
+            member.end, member.reason = self.log.head, reason
+            member.outlet.members.pop(self.name, None)
+            member.outlet.finish(member, None)
+            member.outlet.flush()
+
+    def _end(self) -> None:
+        self.close("closed")
+        for command in self.mailbox.empty_out():
+            if isinstance(command, Leave):
+                if command.answer is not None:
+                    command.answer.set(False)
+            elif command.answer is not None:
+                command.answer.fail(DrainingError())
+
+
+def _give(batch: Batch, members: Iterator[Member], most: int) -> bool:
+    """Write the batch to the next `most` members; False when there are no more.
+
+    The one loop that runs for every member and message: no await, no
+    encoding, and nothing made per member.
+    """
+    buffer, base, head = batch.buffer, batch.base, batch.head
+    size = len(buffer)
+    given = 0
+    for member in islice(members, most):
+        given += 1
+        outlet = member.outlet
+        if member.cursor != base or not outlet.free:
+            outlet.deliver(member, batch)
+            continue
+        if not size:
+            member.cursor = head
+            continue
+        try:
+            taken = outlet.send(buffer)
+        except BlockingIOError:
+            taken = 0
+        except Exception as error:  # noqa: BLE001 - the outlet's end, which reports it
+            outlet.broken(error)
+            continue
+        if taken == size:
+            member.cursor = head
+        else:
+            outlet.taken(member, batch, taken)
+    return given == most
