@@ -1,0 +1,101 @@
+"""A message in a room of two, while other rooms of the same server are busy.
+
+Two loads: one room of 5,000 members with four senders, and fifty rooms of 500 with one sender
+each, every sender eight messages of 128 bytes ahead. Fifty rooms of 500 are 25,000 sockets of
+the server's one process; where the limit on open files (`ulimit -Hn`) is lower, the rooms are as
+large as fits, and the report says so. A process of its own sends 128 bytes in the room of two every
+3 to 7 ms, whether or not the last has arrived. The delay is from just before the send until the
+kernel's time stamp at the other member's socket; waiting for a core before that, of the server
+too, is in it, the receiving process's own waking is not. First with all members connected and
+silent (*idle*), then under load; *added* is the difference of the two 99th percentiles. The server
+and the load are saturated: this is the delay at the worst, on a machine with as few as two cores
+for the three processes. The first second of load is left out.
+"""
+
+import time
+
+import attrs
+
+from tests.benchmarks.load import Result
+from tests.benchmarks.plan import Bench, Claim, Results, Run, against, run_load, started
+from tests.benchmarks.processes import raise_file_limit
+from tests.benchmarks.servers import BARE, OURS, Running
+
+_FILES_FOR_THE_REST = 100  # of the server: listener, epoll sets, the room of two, the interpreter
+_LARGE = "one room of 5,000"
+_MANY_ROOMS = 50
+
+
+def many_members() -> int:
+    """Return how many members each of fifty rooms can have under the limit on open files."""
+    return min(500, (raise_file_limit() - _FILES_FOR_THE_REST) // _MANY_ROOMS)
+
+
+def _many() -> str:
+    return f"fifty rooms of {many_members()}"
+
+
+def _runs(quick: bool) -> list[Run]:
+    seconds = 3.0 if quick else 12.0
+
+    def measure(running: Running, rooms: int, members: int, senders: int) -> Result:
+        load = attrs.evolve(
+            against("busy", running), rooms=rooms, members=members, senders=senders, window=8
+        )
+        probe = attrs.evolve(against("probe", running), one_order=False, seconds=seconds)
+        with started(load) as busy:
+            busy.wait_until_ready()
+            idle = run_load(probe)
+            busy.go_on()
+            time.sleep(1)
+            loaded = run_load(probe)
+            busy.wait_until_ready()
+            busy.go_on()
+            result = busy.result()
+        result |= {f"idle_{name}": value for name, value in idle.items()}
+        result |= {f"loaded_{name}": value for name, value in loaded.items()}
+        return result | {"added_p99_ms": loaded["p99_ms"] - idle["p99_ms"]}
+
+    def large(running: Running) -> Result:
+        return measure(running, rooms=1, members=1000 if quick else 5000, senders=4)
+
+    def many(running: Running) -> Result:
+        return measure(running, _MANY_ROOMS, 50 if quick else many_members(), senders=1)
+
+    return [Run(OURS, _LARGE, large), Run(BARE, _LARGE, large),
+            Run(OURS, _many(), many), Run(BARE, _many(), many)]  # fmt: skip
+
+
+def _claims(results: Results) -> list[Claim]:
+    claims = []
+    for variant in (_LARGE, _many()):
+        claims.append(
+            Claim(
+                text=f"{variant}: added p99",
+                unit="ms",
+                values=results.values(OURS, variant, "added_p99_ms"),
+                better="at most",
+                target=10,
+            )
+        )
+        for server in (OURS, BARE):
+            for text, unit, name in (
+                ("p99 idle", "ms", "idle_p99_ms"),
+                ("p50 under load", "ms", "loaded_p50_ms"),
+                ("p99 under load", "ms", "loaded_p99_ms"),
+                ("deliveries of the load", "/s", "wall_rate"),
+            ):
+                values = results.values(server, variant, name)
+                claims.append(
+                    Claim(text=f"{server.name}, {variant}: {text}", unit=unit, values=values)
+                )
+    return [claim for claim in claims if claim.values]
+
+
+BENCH = Bench(
+    name="neighbours",
+    title="A room of two beside busy rooms",
+    covers=__doc__,
+    runs=_runs,
+    claims=_claims,
+)

@@ -1,0 +1,98 @@
+"""One member of 1,000 stops reading while 100 MB go to the room.
+
+The same run twice, with and without the member that never reads, in turn. One member sends 50,000
+bytes; when all the others have got it, it sends the next, until 100 MB have gone to the room. (In
+messages of 128 bytes that would be 800 million deliveries a run.) The delay of a delivery is the
+wall time from just before the send until the load has read the message's last byte from that
+member's socket; every delivery to every member that reads is in the percentiles. *Until it is cut
+off* takes only the deliveries while the silent member's connection was still open. Memory is the
+growth of the server's proportional set size from when all had joined to its highest value in
+samples 0.25 s apart; the kernel's socket buffers are not in it. It leaves out connecting and the
+first 20 messages.
+
+The naive loop is run with the silent member only, to see what it does: it stands still.
+"""
+
+import attrs
+
+from tests.benchmarks.load import Result
+from tests.benchmarks.plan import Bench, Claim, Results, Run, against, ratios, run_load
+from tests.benchmarks.servers import NAIVE, OURS, Running
+
+_MEMBERS = 1000
+_BYTES = 50_000
+
+
+def _runs(quick: bool) -> list[Run]:
+    def measure(running: Running, stall: bool) -> Result:
+        return run_load(
+            attrs.evolve(
+                against("stalled", running),
+                members=_MEMBERS,
+                size=_BYTES,
+                megabytes=10 if quick else 100,
+                stall=stall,
+            )
+        )
+
+    def without(running: Running) -> Result:
+        return measure(running, stall=False)
+
+    def with_it(running: Running) -> Result:
+        return measure(running, stall=True)
+
+    return [Run(OURS, "all read", without), Run(OURS, "one silent", with_it),
+            Run(NAIVE, "one silent", with_it)]  # fmt: skip
+
+
+def _claims(results: Results) -> list[Claim]:
+    calm = results.values(OURS, "all read", "p99_ms")
+    late = results.values(OURS, "one silent", "p99_ms")
+    early = results.values(OURS, "one silent", "early_p99_ms")
+    claims = [
+        Claim(
+            text="the others' p99, with the silent one over without",
+            unit="x",
+            values=ratios(late, calm),
+            better="at most",
+            target=1.2,
+        ),
+        Claim(
+            text="the same until it is cut off",
+            unit="x",
+            values=ratios(early, calm),
+            better="at most",
+            target=1.2,
+        ),
+        Claim(
+            text="growth of the server's memory",
+            unit="MB",
+            values=[
+                value * 1.048576 for value in results.values(OURS, "one silent", "growth_mib")
+            ],
+            better="at most",
+            target=20,
+        ),
+        Claim(text="roomactors: p99 of all, all reading", unit="ms", values=calm),
+        Claim(text="roomactors: p99 of the others, one silent", unit="ms", values=late),
+        Claim(
+            text="roomactors: the silent one was cut off after",
+            unit="s",
+            values=results.values(OURS, "one silent", "cut_after_s"),
+        ),
+        Claim(
+            text="naive: the room stood still for good after",
+            unit="MB",
+            values=results.values(NAIVE, "one silent", "stood_still_after_mb"),
+        ),
+    ]
+    return [claim for claim in claims if claim.values]
+
+
+BENCH = Bench(
+    name="stalled",
+    title="One of 1,000 members stops reading while 100 MB go to the room",
+    covers=__doc__,
+    runs=_runs,
+    claims=_claims,
+)
