@@ -40,35 +40,52 @@ class ErrorCode(StrEnum):
 class CloseCode(IntEnum):
     """Why a connection was closed, and whether its client should come back."""
 
-    meaning: str
-    """A few words for a person; short enough to be a close frame's reason."""
-    reconnect: bool
-    """Whether the same client may expect more of another try, after a pause."""
+    DONE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    POLICY = 1008
+    TOO_LARGE = 1009
+    INTERNAL = 1011
+    RESTARTING = 1012
+    OVERLOADED = 1013
+    NOT_AUTHORISED = 4001
+    TOKEN_EXPIRED = 4002
+    KICKED = 4003
+    TOO_SLOW = 4008
+    TAKEN_OVER = 4009
+    RATE_LIMIT = 4029
 
-    def __new__(cls, code: int, meaning: str, reconnect: bool) -> CloseCode:  # noqa: FBT001, RUF100
-        """A code with what it means."""
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.meaning, member.reconnect = meaning, reconnect
-        return member
+    @property
+    def meaning(self) -> str:
+        """A few words for a person; short enough to be a close frame's reason."""
+        return _CLOSES[self][0]
 
-    DONE = 1000, "done", False
-    GOING_AWAY = 1001, "going away", True
-    PROTOCOL_ERROR = 1002, "protocol error", False
-    UNSUPPORTED_DATA = 1003, "binary frame where text is spoken", False
-    INVALID_TEXT = 1007, "not UTF-8", False
-    POLICY = 1008, "policy", False
-    TOO_LARGE = 1009, "too large", False
-    INTERNAL = 1011, "internal error", True
-    RESTARTING = 1012, "restarting, come back", True
-    OVERLOADED = 1013, "overloaded, come back later", True
-    NOT_AUTHORISED = 4001, "not authorised", False
-    TOKEN_EXPIRED = 4002, "token expired, come back with a new one", True
-    KICKED = 4003, "kicked", False
-    TOO_SLOW = 4008, "too slow", True
-    TAKEN_OVER = 4009, "taken over by a newer connection of the session", False
-    RATE_LIMIT = 4029, "rate limit", True
+    @property
+    def reconnect(self) -> bool:
+        """Whether the same client may expect more of another try, after a pause."""
+        return _CLOSES[self][1]
 
+
+_CLOSES: Final[dict[CloseCode, tuple[str, bool]]] = {
+    CloseCode.DONE: ("done", False),
+    CloseCode.GOING_AWAY: ("going away", True),
+    CloseCode.PROTOCOL_ERROR: ("protocol error", False),
+    CloseCode.UNSUPPORTED_DATA: ("binary frame where text is spoken", False),
+    CloseCode.INVALID_TEXT: ("not UTF-8", False),
+    CloseCode.POLICY: ("policy", False),
+    CloseCode.TOO_LARGE: ("too large", False),
+    CloseCode.INTERNAL: ("internal error", True),
+    CloseCode.RESTARTING: ("restarting, come back", True),
+    CloseCode.OVERLOADED: ("overloaded, come back later", True),
+    CloseCode.NOT_AUTHORISED: ("not authorised, do not retry", False),
+    CloseCode.TOKEN_EXPIRED: ("token expired, come back with a new one", True),
+    CloseCode.KICKED: ("kicked", False),
+    CloseCode.TOO_SLOW: ("too slow", True),
+    CloseCode.TAKEN_OVER: ("taken over by a newer connection of the session, do not retry", False),
+    CloseCode.RATE_LIMIT: ("rate limit", True),
+}
 
 _CODES: Final[dict[type[BaseException], ErrorCode]] = {
     errors.InvalidDataError: ErrorCode.BAD_MESSAGE,

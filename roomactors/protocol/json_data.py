@@ -15,6 +15,7 @@ comes back different, are looked at closely; the others cannot have these faults
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Final, final
 
 import msgspec
@@ -36,7 +37,8 @@ _encode = msgspec.json.Encoder().encode
 # Used for what it refuses: integers beyond 64 bits, which JSON's encoder writes.
 _pack = msgspec.msgpack.Encoder().encode
 
-_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+# As signed bytes: one level down, one level up.
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -134,11 +136,8 @@ def _is_too_deep(text: bytes) -> bool:
     """Whether valid JSON is nested deeper than `MAX_DEPTH`."""
     if len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
-    brackets = _outside_strings(text).translate(_SQUARE, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        # Exactly the innermost level goes: what this brings together is not looked at again.
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    steps = _outside_strings(text).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH
 
 
 def _outside_strings(text: bytes) -> bytes:
