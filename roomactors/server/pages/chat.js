@@ -20,7 +20,11 @@ const NEAR_BOTTOM = 48; // px from the end that still count as reading the lates
 /** Close codes after which coming back by oneself would be wrong, and what a person is told. */
 const FINAL = new Map([
   [1000, "The server ended this conversation."],
+  [1002, "This page and the server do not understand each other."],
+  [1003, "This page and the server do not understand each other."],
+  [1007, "This page and the server do not understand each other."],
   [1008, "The server ended the connection because its rules forbid something here."],
+  [1009, "A message was too large for the server."],
   [4001, "The server did not accept who you are."],
   [4002, "Your sign-in has expired."],
   [4003, "You were removed from this server."],
@@ -28,7 +32,6 @@ const FINAL = new Map([
 ]);
 const PASSING = new Map([
   [1001, "The server went away."],
-  [1009, "A message was too large for the server."],
   [1012, "The server is restarting."],
   [1013, "The server has too much to do right now."],
   [4008, "This connection was too slow to keep up."],
@@ -57,9 +60,9 @@ function tagOf(member) {
 }
 
 function hueOf(text) {
-  let hash = 7;
-  for (const sign of text) hash = (hash * 31 + sign.codePointAt(0)) >>> 0;
-  return Math.round((hash * 137.508) % 360);
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const sign of text) hash = Math.imul(hash ^ sign.codePointAt(0), 0x01000193) >>> 0;
+  return hash % 360;
 }
 
 function listing(names) {
@@ -308,6 +311,7 @@ const scroller = $("scroller");
 const log = $("log");
 const outbox = $("outbox");
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const alphabet = new Intl.Collator(undefined, { numeric: true });
 const roster = new Roster();
 
 let link = null;
@@ -431,7 +435,7 @@ function showRoster() {
   const seen = new Set();
   clashes = new Set();
   for (const name of present.map((person) => fold(person.name))) (seen.has(name) ? clashes : seen).add(name);
-  present.sort((a, b) => (b.member === link.member) - (a.member === link.member) || a.name.localeCompare(b.name));
+  present.sort((a, b) => (b.member === link.member) - (a.member === link.member) || alphabet.compare(a.name, b.name));
   $("roster").replaceChildren(
     ...present.map((person) => {
       const row = make("li", "");
@@ -506,7 +510,9 @@ function decide(item, fate, why = "") {
     group(outbox.firstElementChild);
     $("text").focus();
   };
-  place.append(again, discard);
+  const ways = make("span", "ways");
+  ways.append(again, discard);
+  place.append(ways);
 }
 
 const frameOf = ({ ref, text }) => ({ type: "broadcast", room: link.room, data: text, ref });
@@ -601,9 +607,9 @@ const frames = {
   presence({ seq, joined, left, count }) {
     if (seq <= roster.base) return;
     const gone = left.map(({ member }) => roster.get(member)).filter(Boolean).map(nameOf);
-    for (const person of joined) roster.came(person, seq);
+    roster.counted(count, seq); // first, so that the single steps below do not count
+    for (const person of joined) roster.came(person, seq); // first: who left and came again is here
     for (const { member } of left) roster.went(member, seq);
-    roster.counted(count, seq);
     if (joined.length) line(`${listing(joined.map(nameOf))} joined`);
     if (gone.length) line(`${listing(gone)} left`);
   },
@@ -661,6 +667,7 @@ function moved() {
   }
   const quiet = phase === "connecting" || (phase === "live" && ready);
   put($("state-text"), WORDS[phase]);
+  $("text").placeholder = phase === "live" ? "Write a message" : "Write a message for later";
   put($("banner-text"), phase === "live" && !ready ? "The server is about to restart." : quiet ? "" : text);
   put($("countdown"), phase !== "reconnecting" ? "" : wait > 0 ? `Trying again in ${Math.ceil(wait)} s.` : "Trying again…");
   $("again").hidden = phase === "live" || (phase === "reconnecting" && wait === 0);
