@@ -10,7 +10,7 @@ JSON already and copied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, assert_never, final
 
 import msgspec
 from msgspec import Raw
@@ -218,6 +218,8 @@ class JsonEncoder(Encoder):
                         info=_raw(event.info_payload),
                     )
                 )
+            case _:
+                assert_never(event)
 
     def presence(
         self, run: Sequence[MemberJoined | MemberLeft | MemberInfo], count: int
@@ -242,19 +244,18 @@ class JsonEncoder(Encoder):
                 seen.add(member)
                 if not isinstance(event, MemberJoined):
                     there_before.add(member)
-            match event:
-                case MemberJoined():
-                    joined[member] = _Entry(member, event.user, _raw(event.info_payload))
-                case MemberLeft():
-                    joined.pop(member, None)
-                    renewed.discard(member)
-                    if member in there_before:
-                        left[member] = _Gone(member, event.reason)
-                case MemberInfo() if member in joined:
-                    user = joined[member].user
-                    joined[member] = _Entry(member, user, _raw(event.info_payload))
-                case MemberInfo():
-                    renewed.add(member)
+            if isinstance(event, MemberJoined):
+                joined[member] = _Entry(member, event.user, _raw(event.info_payload))
+            elif isinstance(event, MemberLeft):
+                joined.pop(member, None)
+                renewed.discard(member)
+                if member in there_before:
+                    left[member] = _Gone(member, event.reason)
+            elif member in joined:
+                user = joined[member].user
+                joined[member] = _Entry(member, user, _raw(event.info_payload))
+            else:
+                renewed.add(member)
         if renewed:
             return None
         return self._frame(
