@@ -20,9 +20,7 @@ def _runs(quick: bool) -> list[Run]:
     def measure(running: Running) -> Result:
         job = against("ahead", running)
         seconds = 1.0 if quick else 6.0
-        return run_load(
-            attrs.evolve(job, members=_MEMBERS, senders=8, window=64, seconds=seconds)
-        )
+        return run_load(attrs.evolve(job, members=_MEMBERS, senders=8, window=64, seconds=seconds))
 
     return [Run(server, "", measure) for server in SERVERS]
 

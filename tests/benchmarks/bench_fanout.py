@@ -43,7 +43,9 @@ def _claims(results: Results) -> list[Claim]:
     ]
     for server in SERVERS:
         claims += [
-            Claim(text=f"{server.name}: deliveries per CPU-second", unit="/s", values=rates[server]),
+            Claim(
+                text=f"{server.name}: deliveries per CPU-second", unit="/s", values=rates[server]
+            ),
             Claim(
                 text=f"{server.name}: to the last member, p50",
                 unit="ms",

@@ -2,13 +2,14 @@
 
 *Joins* are connections that were opened and have joined, 64 under way at a time, over what the
 server's process ran from before the first until it was at rest after the last: accepting, the
-handshake, the join (over `/ws` also `welcome`, the `join`, `joined` and the other's `member_joined`).
-The twenty connections before, which load what all later ones share, are left out. *Memory*
-is the growth of the server's proportional set size over the same span by member; the kernel's
-share is not in it; *after talking* is the same at the end of the run. *Messages* are those of the timed part over the server's CPU time: in each room
-one message of 128 bytes is in flight, sent by the two in turn, when both have got the last.
-*To both* is the wall time from just before the send until the load has read it from both sockets,
-with 500 rooms at work at once.
+handshake, the join (over `/ws` also `welcome`, the `join`, `joined`, and the other's
+`member_joined`). The twenty connections before, which load what all later ones share, are left out.
+*Memory* is the growth of the server's proportional set size over the same span by member; the
+kernel's share is not in it; *after talking* is the same at the end of the run. *Messages* are those
+of the timed part over what the server's process ran meanwhile: in each room one message of
+128 bytes is in flight, sent by the two in turn, when both have got the last. *To both* is the wall
+time from just before the send until the load has read it from both sockets, with 500 rooms at work
+at once.
 """
 
 import attrs

@@ -160,7 +160,8 @@ class SharedStream:
     ) -> FaultError:
         """Say what is wrong with a whole message that is not the room's next."""
         done = self._order[: cursor.at // self._frame].count(sender)
-        wanted = "%d of sender %d" % read_message(here[_head_bytes(here) :])[::-1]
+        whose, which = read_message(here[_head_bytes(here) :])
+        wanted = f"{which} of sender {whose}"
         detail = f"{cursor.name}: message {number} of sender {sender} instead of {wanted}"
         if number < done:
             return FaultError("repeated", detail)

@@ -259,6 +259,20 @@ class Crowd:
             elif time.monotonic() - last > standstill:
                 raise FaultError("lost", f"no delivery for {standstill:.0f} s while some are due")
 
+    def receive_all(
+        self,
+        rooms: Iterable[Room],
+        delivered: Delivered = _nothing,
+        standstill: float = _STANDSTILL_SECONDS,
+    ) -> None:
+        """Read until everything that was sent to these rooms has come.
+
+        Raises:
+          FaultError: nothing came for `standstill` seconds.
+        """
+        due = self.due(rooms)
+        self.pump_until(lambda: self.deliveries >= due, delivered, standstill)
+
     def due(self, rooms: Iterable[Room]) -> int:
         """Return how many deliveries all that was ever sent to these rooms makes."""
         return sum(sum(room.sent.values()) * len(room.members) for room in rooms)

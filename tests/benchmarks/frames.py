@@ -26,6 +26,7 @@ MASK: Final = b"\x37\xfa\x21\x3d"
 HEADER_BYTES: Final = 25
 SMALLEST_MESSAGE: Final = 126  # bytes; below it a frame has a shorter head, and sizes would differ
 LARGEST_MESSAGE: Final = 65_535  # bytes; above it a longer one
+LARGEST_FRAME: Final = 1024 * 1024  # bytes of payload; else a wrong length would wait for ever
 _ALPHABET: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_" * 1040
 
 
@@ -98,7 +99,8 @@ def take_frame(data: bytes, start: int) -> tuple[int, bytes, int] | None:
     """Return opcode, payload and end of the unmasked frame at `start`, or None if it is not whole.
 
     Raises:
-      DamagedError: a head that no server may send here (masked, fragmented, reserved bits).
+      DamagedError: a head that no server may send here (masked, fragmented, reserved bits, or a
+        size that nothing here has).
     """
     here = len(data) - start
     if here < 2:
@@ -112,6 +114,8 @@ def take_frame(data: bytes, start: int) -> tuple[int, bytes, int] | None:
         if here < head:
             return None
         size = int.from_bytes(data[start + 2 : start + head], "big")
+        if size > LARGEST_FRAME:
+            raise DamagedError(f"a frame of {size} bytes")
     if here < head + size:
         return None
     return first & 0x0F, data[start + head : start + head + size], start + head + size

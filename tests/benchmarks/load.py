@@ -24,7 +24,7 @@ import attrs
 
 from tests.benchmarks.check import FaultError, OrderPerSender
 from tests.benchmarks.crowd import Codec, Crowd, Member, Room, is_connected
-from tests.benchmarks.frames import client_frame, message, take_frame
+from tests.benchmarks.frames import client_frame, message
 from tests.benchmarks.processes import (
     cpu_seconds,
     memory_kib,
@@ -81,8 +81,7 @@ def _one_by_one(crowd: Crowd, room: Room, more: Callable[[], bool]) -> "array[fl
     while more():
         start = time.perf_counter()
         crowd.publish(room.members[0])
-        due = crowd.due([room])
-        crowd.pump_until(lambda due=due: crowd.deliveries >= due)  # type: ignore[misc]
+        crowd.receive_all([room])
         times.append(time.perf_counter() - start)
     return times
 
@@ -199,13 +198,8 @@ def stalled(job: Job) -> Result:
     for _ in range(job.megabytes * 1_000_000 // job.size):
         sent_at = time.perf_counter()
         crowd.publish(room.members[0])
-        due = crowd.due([room])
         try:
-            crowd.pump_until(
-                lambda due=due: crowd.deliveries >= due,  # type: ignore[misc]
-                delivered,
-                standstill=5.0 if silent else 10.0,
-            )
+            crowd.receive_all([room], delivered, standstill=5.0 if silent else 10.0)
         except FaultError as fault:
             if silent is None or fault.kind != "lost":
                 raise
@@ -317,7 +311,7 @@ def busy(job: Job) -> Result:
     cpu = cpu_seconds(job.pid) - cpu
     deliveries = crowd.deliveries - deliveries
     pipeline.left = 0
-    crowd.pump_until(lambda: crowd.deliveries >= crowd.due(rooms))
+    crowd.receive_all(rooms)
     crowd.finish(rooms)
     crowd.close()
     return {"wall_rate": deliveries / wall, "busy_percent": 100 * cpu / wall}

@@ -98,9 +98,7 @@ class Bench:
 
 def against(kind: Kind, running: Running) -> Job:
     """Return a job against a server, to be evolved into what a scenario needs."""
-    return Job(
-        kind=kind, port=running.port, pid=running.pid, one_order=running.server.one_order
-    )
+    return Job(kind=kind, port=running.port, pid=running.pid, one_order=running.server.one_order)
 
 
 def run_load(work: Job) -> Result:
@@ -168,4 +166,3 @@ def started(work: Job) -> Iterator[Load]:
             yield Load(work, process)
         finally:
             process.kill()
-

@@ -1,0 +1,259 @@
+"""Pictures of what was measured, as SVG on a light ground; only this module imports matplotlib."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tests.benchmarks.plan import Claim, Results
+from tests.benchmarks.quantiles import median
+from tests.benchmarks.report import Origin, number, origin_line
+from tests.benchmarks.servers import BARE, NAIVE, OURS, SERVERS, Server
+
+_COLOURS: Final = {OURS.name: "#1f6feb", BARE.name: "#8a8f98", NAIVE.name: "#c9a227"}
+_INK: Final = "#24292f"
+_GOOD: Final = "#1a7f37"
+_BAD: Final = "#cf222e"
+
+mpl.use("svg")
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",  # text stays text: small, and it can be searched
+        "svg.hashsalt": "roomactors",  # the same numbers draw the same file
+        "font.family": "sans-serif",
+        "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+        "font.size": 11,
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.edgecolor": "#afb8c1",
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+    }
+)
+
+
+def _save(figure: Figure, title: str, where: Origin, path: Path) -> None:
+    figure.suptitle(title, x=0.01, y=0.985, ha="left", fontsize=14, fontweight="bold")
+    words = origin_line(where).split("; ")
+    lines = "; ".join(words[:2]) + "\n" + "; ".join(words[2:])
+    figure.text(0.01, 0.015, lines, fontsize=8, color="#57606a", va="bottom")
+    figure.savefig(path, facecolor="white", metadata={"Date": None})
+
+
+def _bars(
+    axes: Axes, title: str, names: Sequence[str], values: Sequence[list[float]], colours: list[str]
+) -> None:
+    """Draw medians as bars, with the span of the repetitions."""
+    middle = [median(each) for each in values]
+    spans = [
+        [value - min(each) for value, each in zip(middle, values, strict=True)],
+        [max(each) - value for value, each in zip(middle, values, strict=True)],
+    ]
+    places = list(range(len(names)))[::-1]
+    axes.barh(places, middle, color=colours, height=0.62, xerr=spans, ecolor=_INK, capsize=2)
+    axes.set_yticks(places, names)
+    axes.set_title(title)
+    axes.set_xlim(0, max(max(each) for each in values) * 1.32)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.xaxis.set_major_formatter(lambda value, _: number(value) if value else "0")
+    for place, value, each in zip(places, middle, values, strict=True):
+        axes.annotate(
+            number(value), (max(each), place), (6, 0), textcoords="offset points", va="center"
+        )
+
+
+def _by_server(axes: Axes, title: str, results: Results, name: str, variant: str = "") -> None:
+    found = [
+        (server, values) for server in SERVERS if (values := results.values(server, variant, name))
+    ]
+    _bars(
+        axes,
+        title,
+        [server.name for server, _ in found],
+        [values for _, values in found],
+        [_COLOURS[server.name] for server, _ in found],
+    )
+
+
+def fanout(results: Results, where: Origin, path: Path) -> None:
+    """Draw fan-out with one message in flight: what it costs, and how long it takes."""
+    figure = Figure(figsize=(9, 4.0))
+    left, right = figure.subplots(1, 2)
+    _by_server(left, "deliveries per server CPU-second", results, "rate")
+    _by_server(right, "to the last member, p99, ms", results, "p99_ms")
+    figure.tight_layout(rect=(0, 0.09, 1, 0.94))
+    _save(figure, "1,000 members, one message in flight", where, path)
+
+
+def ahead(results: Results, where: Origin, path: Path) -> None:
+    """Draw fan-out with publishers ahead."""
+    figure = Figure(figsize=(9, 3.4))
+    _by_server(figure.subplots(), "deliveries per server CPU-second", results, "rate")
+    figure.tight_layout(rect=(0, 0.11, 1, 0.93))
+    _save(figure, "1,000 members, publishers ahead of the server", where, path)
+
+
+def stalled(results: Results, where: Origin, path: Path) -> None:
+    """Draw what a member that never reads does to the others and to the server's memory."""
+    figure = Figure(figsize=(9, 4.0))
+    left, right = figure.subplots(1, 2)
+    colours = ["#8a8f98", _COLOURS[OURS.name], "#0a3069"]
+    calm, silent = "all read", "one silent"
+    _bars(
+        left,
+        "p99 of those who read, ms",
+        ["all read", "one silent", "one silent,\nuntil cut off"],
+        [
+            results.values(OURS, calm, "p99_ms"),
+            results.values(OURS, silent, "p99_ms"),
+            results.values(OURS, silent, "early_p99_ms"),
+        ],
+        colours,
+    )
+    _bars(
+        right,
+        "growth of the server's memory, MiB",
+        ["all read", "one silent"],
+        [results.values(OURS, variant, "growth_mib") for variant in (calm, silent)],
+        colours[:2],
+    )
+    figure.tight_layout(rect=(0, 0.09, 1, 0.94))
+    _save(figure, "One of 1,000 members stops reading", where, path)
+
+
+def pairs(results: Results, where: Origin, path: Path) -> None:
+    """Draw rooms of two: messages, joins, memory."""
+    figure = Figure(figsize=(9, 6.2))
+    for axes, (title, name) in zip(
+        figure.subplots(3, 1),
+        (
+            ("messages per server CPU-second", "rate"),
+            ("joins per server CPU-second", "joins"),
+            ("KiB of server memory by joined member", "kib_each"),
+        ),
+        strict=True,
+    ):
+        found = [
+            (label, server, values)
+            for label, server, variant in (
+                ("roomactors /raw", OURS, "raw"),
+                ("roomactors /ws", OURS, "json"),
+                (BARE.name, BARE, "raw"),
+                (NAIVE.name, NAIVE, "raw"),
+            )
+            if (values := results.values(server, variant, name))
+        ]
+        _bars(
+            axes,
+            title,
+            [label for label, _, _ in found],
+            [values for _, _, values in found],
+            [_COLOURS[server.name] for _, server, _ in found],
+        )
+    figure.tight_layout(rect=(0, 0.06, 1, 0.96))
+    _save(figure, "500 rooms of two", where, path)
+
+
+_SHARES: Final = (1, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9)
+
+
+def neighbours(results: Results, where: Origin, path: Path) -> None:
+    """Draw how late a message in a room of two is, idle and beside busy rooms."""
+    variants = list(dict.fromkeys(variant for _, variant in results.of))
+    figure = Figure(figsize=(9, 4.6))
+    for axes, variant in zip(
+        figure.subplots(1, len(variants), sharey=True, squeeze=False)[0], variants, strict=True
+    ):
+        for server in (OURS, BARE):
+            for state, style in (("idle", ":"), ("loaded", "-")):
+                _late(axes, results, server, variant, state, style)
+        axes.set_title(f"beside {variant}")
+        axes.set_yscale("log")
+        axes.set_xscale("logit", one_half="50")
+        axes.set_xticks([0.1, 0.5, 0.9, 0.99, 0.999], ["10", "50", "90", "99", "99.9"])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("percentile")
+        axes.grid(visible=True, color="#eaeef2")
+    first = figure.axes[0]
+    first.set_ylabel("ms to the other member (log)")
+    first.legend(frameon=False, fontsize=9, loc="upper left")
+    figure.tight_layout(rect=(0, 0.09, 1, 0.94))
+    _save(figure, "How late is a message in a room of two?", where, path)
+
+
+def _late(
+    axes: Axes, results: Results, server: Server, variant: str, state: str, style: str
+) -> None:
+    curves = [results.values(server, variant, f"{state}_p{share:g}_ms") for share in _SHARES]
+    if all(curves):
+        axes.plot(
+            [share / 100 for share in _SHARES],
+            [median(values) for values in curves],
+            style,
+            color=_COLOURS[server.name],
+            linewidth=2,
+            label=f"{server.name}, {'idle' if state == 'idle' else 'under load'}",
+        )
+
+
+def overview(claims: Sequence[tuple[str, Claim]], where: Origin, path: Path) -> None:
+    """Draw each target that was set, and how far from it the median is.
+
+    Args:
+      claims: scenario's title and claim; those that nothing is asked of are left out.
+      where: where the numbers come from.
+      path: the file.
+    """
+    asked = [(title, claim) for title, claim in claims if claim.better]
+    figure = Figure(figsize=(9, 1.7 + 0.52 * len(asked)))
+    axes = figure.subplots()
+    places = list(range(len(asked)))[::-1]
+    # Above 1 is better than asked, whichever way the target points; 20 stands for all above it.
+    scores = [
+        min(20.0, claim.value / claim.target)
+        if claim.better == "at least"
+        else min(20.0, claim.target / max(claim.value, claim.target / 20))
+        for _, claim in asked
+    ]
+    colours = [_GOOD if claim.met else _BAD for _, claim in asked]
+    axes.hlines(places, 1, scores, color=colours, linewidth=3)
+    axes.scatter(scores, places, color=colours, s=60, zorder=3)
+    axes.axvline(1, color=_INK, linewidth=1)
+    axes.set_xscale("log")
+    low = min(0.5, min(scores) * 0.8)
+    axes.set_xlim(low, 60)
+    axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["half", "as asked", "2x", "5x", "10x", "20x"])
+    axes.minorticks_off()
+    axes.set_yticks(places, [f"{title}:\n{claim.text}" for title, claim in asked], fontsize=8.5)
+    for place, score, (_, claim) in zip(places, scores, asked, strict=True):
+        unit = "" if claim.unit == "x" else f" {claim.unit}"
+        said = f"{number(claim.value)}{unit} ({claim.better} {claim.target:g})"
+        axes.annotate(
+            said,
+            (max(score, 1), place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_xlabel("better than asked, times")
+    figure.tight_layout(rect=(0, 0.06, 1, 0.95))
+    _save(figure, "Targets", where, path)
+
+
+DRAWN: Final[dict[str, Callable[[Results, Origin, Path], None]]] = {
+    "fanout": fanout,
+    "ahead": ahead,
+    "stalled": stalled,
+    "pairs": pairs,
+    "neighbours": neighbours,
+}
