@@ -578,7 +578,9 @@ const frames = {
 
   error(frame) {
     const item = unsent.find((other) => other.ref === frame.ref && other.fate === "sending");
-    if (item) decide(item, "refused", sentence(frame));
+    // What a server refuses while it drains, it did not apply: it waits like the rest.
+    if (item && frame.code === "busy" && !link.ready) decide(item, "waiting");
+    else if (item) decide(item, "refused", sentence(frame));
     else line(sentence(frame), "bad");
     if (frame.ref === paging) paging = null;
   },
