@@ -1,0 +1,1 @@
+"""The wheel, as those get it who install it."""
