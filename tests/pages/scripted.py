@@ -111,7 +111,7 @@ def open_scripted() -> Iterator[Scripted]:
         for line in lines:
             name, value = line.split(": ", 1)
             headers[name] = value
-        _, code, reason = status.split(" ", 2)
+        code, reason = status.split(" ", 2)[1:]
         return Response(int(code), reason, headers, body)
 
     spoken = [Subprotocol("roomactors.v1.json")]
