@@ -103,14 +103,15 @@ def _draw(
     for bench, results, _ in done:
         pictures.DRAWN[bench.name](results, where, folder / f"bench-{bench.name}.svg")
     if len(done) == len(BENCHES):
-        claims = [(bench.title, claim) for bench, _, made in done for claim in made]
+        claims = [(bench.name, claim) for bench, _, made in done for claim in made]
         pictures.overview(claims, where, folder / "bench-targets.svg")
 
 
 def main() -> int:
     """Run what the command line asks for; return the exit status."""
     arguments = _arguments()
-    console = Console()
+    # Where nobody looks (a log), there is no width to fit in.
+    console = Console(width=None if sys.stdout.isatty() else 110)
     raise_file_limit()
     repetitions = 1 if arguments.quick else _REPETITIONS
     command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
@@ -123,7 +124,8 @@ def main() -> int:
     done = [(bench, found[bench.name], bench.claims(found[bench.name])) for bench in arguments.only]
     for bench, _, claims in done:
         console.print()
-        console.print(report.table(bench, claims))
+        console.print(report.claims_table(bench, claims))
+        console.print(report.facts_table(bench.facts(found[bench.name])))
     console.print()
     console.print(report.origin_line(where), soft_wrap=True, highlight=False)
     many = bench_neighbours.many_members()
@@ -136,7 +138,7 @@ def main() -> int:
         report.write(folder, where, done)
         _draw(folder, where, done)
         console.print(f"Written to {folder}.")
-    missed = [claim for _, _, claims in done for claim in claims if claim.met is False]
+    missed = [claim for _, _, claims in done for claim in claims if not claim.met]
     return 1 if missed else 0
 
 

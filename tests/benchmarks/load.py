@@ -217,7 +217,9 @@ def stalled(job: Job) -> Result:
     result = {"growth_mib": (most - before) / 1024, "wall_s": wall, **_milliseconds(times)}
     if silent:
         early = times[:until_cut] if until_cut else times
-        result |= {"early_p99_ms": _milliseconds(early)["p99_ms"], "cut_after_s": cut_after}
+        result["early_p99_ms"] = _milliseconds(early)["p99_ms"]
+        if cut_after:
+            result["cut_after_s"] = cut_after
         silent.sock.close()
     return result
 

@@ -58,13 +58,13 @@ class Results:
 @final
 @attrs.frozen(kw_only=True)
 class Claim:
-    """One line of the report: a value by repetition, and what it should be."""
+    """Something that is asked of the results: a value by repetition, and what it should be."""
 
     text: str
     unit: str
     values: list[float]
-    better: Better | None = None  # None: only for information
-    target: float = 0.0
+    better: Better
+    target: float
 
     @property
     def value(self) -> float:
@@ -72,11 +72,37 @@ class Claim:
         return median(self.values)
 
     @property
-    def met(self) -> bool | None:
-        """Whether the median is what it should be; None if nothing is asked of it."""
-        if self.better is None:
-            return None
+    def met(self) -> bool:
+        """Whether the median is what it should be."""
         return self.value >= self.target if self.better == "at least" else self.value <= self.target
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Fact:
+    """One line of the table below the claims: something measured, side by side."""
+
+    text: str
+    unit: str
+    values: dict[str, list[float]]  # heading of the column to the values by repetition
+
+
+Column = tuple[str, Server, str]  # heading, server, variant
+Line = tuple[str, str, str]  # text, unit, name of what was measured
+
+
+def side_by_side(results: Results, columns: Sequence[Column], lines: Sequence[Line]) -> list[Fact]:
+    """Return facts for what was measured of at least one column."""
+    facts = []
+    for text, unit, name in lines:
+        found = {
+            heading: values
+            for heading, server, variant in columns
+            if (values := results.values(server, variant, name))
+        }
+        if found:
+            facts.append(Fact(text=text, unit=unit, values=found))
+    return facts
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
@@ -94,6 +120,7 @@ class Bench:
     covers: str  # what the timer covers and leaves out: the module's docstring
     runs: Callable[[bool], list[Run]]  # whether it is a quick one
     claims: Callable[[Results], list[Claim]]
+    facts: Callable[[Results], list[Fact]]
 
 
 def against(kind: Kind, running: Running) -> Job:

@@ -146,6 +146,8 @@ def frame_of(opcode: int, payload: bytes) -> bytes:
 
 
 async def _receive(sock: socket.socket) -> bytes:
+    # As trio's own streams do, or a sender that never pauses would be the only one that is read.
+    await trio.lowlevel.checkpoint()
     while True:
         try:
             return sock.recv(65_536)

@@ -11,8 +11,9 @@ from typing import Final
 
 from rich.table import Table
 
-from tests.benchmarks.plan import Bench, Claim, Results
+from tests.benchmarks.plan import Bench, Claim, Fact, Results
 from tests.benchmarks.processes import machine
+from tests.benchmarks.quantiles import median
 from tests.benchmarks.servers import ROOT, SERVERS
 
 FILE: Final = "bench.json"
@@ -28,18 +29,8 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def wish(claim: Claim) -> str:
-    """Return what a value should be, as words."""
-    return f"{claim.better} {claim.target:g}" if claim.better else ""
-
-
-def verdict(claim: Claim) -> str:
-    """Return whether a value is what it should be, as a word."""
-    return {None: "", True: "[green]met[/]", False: "[bold red]missed[/]"}[claim.met]
-
-
-def table(bench: Bench, claims: list[Claim]) -> Table:
-    """Return the claims of one scenario as a table: median, lowest and highest repetition."""
+def claims_table(bench: Bench, claims: list[Claim]) -> Table:
+    """Return what is asked of one scenario: median, lowest and highest repetition, verdict."""
     made = Table(title=bench.title, title_justify="left", expand=False)
     made.add_column("what", overflow="fold")
     for name in ("median", "lowest", "highest"):
@@ -54,9 +45,24 @@ def table(bench: Bench, claims: list[Claim]) -> Table:
             number(min(claim.values)),
             number(max(claim.values)),
             claim.unit,
-            wish(claim),
-            verdict(claim),
-            style="bold" if claim.better else None,
+            f"{claim.better} {claim.target:g}",
+            "[green]met[/]" if claim.met else "[bold red]missed[/]",
+        )
+    return made
+
+
+def facts_table(facts: list[Fact]) -> Table:
+    """Return what was measured, a column for each server: medians."""
+    made = Table(expand=False)
+    made.add_column("medians", overflow="fold")
+    headings = list(dict.fromkeys(heading for fact in facts for heading in fact.values))
+    for heading in headings:
+        made.add_column(heading, justify="right")
+    made.add_column("unit", no_wrap=True)
+    for fact in facts:
+        cells = (fact.values.get(heading) for heading in headings)
+        made.add_row(
+            fact.text, *(number(median(cell)) if cell else "" for cell in cells), fact.unit
         )
     return made
 
@@ -85,7 +91,7 @@ def origin_line(where: Origin) -> str:
     assert isinstance(versions, dict)
     return (
         f"{host['processor']}, {host['cores']} cores, {host['kernel']}; {versions['python']}, "
-        f"trio {versions['trio']}; {where['repetitions']} repetitions, {where['date']}; "
+        f"trio {versions['trio']}; repetitions: {where['repetitions']}, {where['date']}; "
         f"{where['command']}"
     )
 
@@ -130,7 +136,7 @@ def write(
                     "median": claim.value,
                     "values": claim.values,
                     "better": claim.better,
-                    "target": claim.target if claim.better else None,
+                    "target": claim.target,
                     "met": claim.met,
                 }
                 for claim in claims
