@@ -600,15 +600,16 @@ def test_empty_fragments_take_no_memory() -> None:
 
 
 class CountedBytes(bytes):
-    """Bytes that count how many of them are copied out."""
+    """Bytes that count how many are copied out of them, and out of the copies."""
 
     copied = 0
 
     def __getitem__(self, index: SupportsIndex | slice) -> int | bytes:  # type: ignore[override]
         found = bytes(self)[index]
-        if isinstance(found, bytes):
-            CountedBytes.copied += len(found)
-        return found
+        if isinstance(found, int):
+            return found
+        CountedBytes.copied += len(found)
+        return CountedBytes(found)
 
 
 def test_small_messages_in_a_large_read_are_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
