@@ -47,6 +47,9 @@ async def upgrade_response(request: Request, *, subprotocol: str | None) -> byte
     A checkpoint; it waits for no I/O. Nothing is left behind if it is cancelled.
     """
     response = bytearray()
+    if not request.raw.endswith(b"\r\n\r\n"):
+        # trio-websocket would wait for the rest, for ever.
+        raise _not_well_formed()
     try:
         async with trio.open_nursery() as nursery:
             stream = _HeadStream(request.raw, nursery.cancel_scope)
@@ -58,8 +61,12 @@ async def upgrade_response(request: Request, *, subprotocol: str | None) -> byte
         # K1 to K3 of trio-websocket end here, should the front door let one through.
         _LOG.debug("trio-websocket failed in a handshake", exc_info=failures)
     if not response:
-        raise HttpRefusal(400, "bad_request", "this is no well-formed WebSocket handshake")
+        raise _not_well_formed()
     return bytes(response)
+
+
+def _not_well_formed() -> HttpRefusal:
+    return HttpRefusal(400, "bad_request", "this is no well-formed WebSocket handshake")
 
 
 @final
@@ -70,8 +77,7 @@ class _HeadStream(trio.abc.Stream):
     """
 
     def __init__(self, head: bytes, scope: trio.CancelScope) -> None:
-        # Without a blank line at the end trio-websocket would wait for more, for ever.
-        self._head = head if head.endswith(b"\r\n\r\n") else head + b"\r\n\r\n"
+        self._head = head
         self._scope = scope
         self.written = bytearray()
 
@@ -264,9 +270,10 @@ class _Opening:
 
 @final
 class _ClientStream(trio.abc.Stream):
-    """A stream whose end is an error while the handshake is not done.
+    """A stream whose end is an `OSError` while the handshake is not done.
 
-    trio-websocket would go on waiting for the server's answer.
+    trio-websocket takes the usual errors for the end of an open connection,
+    and would go on waiting for the server's answer.
     """
 
     def __init__(self, transport: trio.abc.Stream) -> None:
@@ -276,16 +283,23 @@ class _ClientStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         try:
             data = await self._transport.receive_some(max_bytes)
-        except trio.BrokenResourceError:
-            if self.opened:
-                raise
-            data = b""
+        except trio.BrokenResourceError as error:
+            raise self._failure(error) from None
         if not data and not self.opened:
             raise ConnectionResetError("the server hung up")
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._transport.send_all(data)
+        try:
+            await self._transport.send_all(data)
+        except trio.BrokenResourceError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: trio.BrokenResourceError) -> Exception:
+        if self.opened:
+            return error
+        cause = error.__cause__  # of the socket or of TLS, with words of its own
+        return cause if isinstance(cause, OSError) else ConnectionResetError("the server hung up")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._transport.wait_send_all_might_not_block()
@@ -302,8 +316,6 @@ def _explain(failure: BaseException | None) -> tuple[str, int | None]:
         failure = failure.exceptions[0]
     if isinstance(failure, trio_websocket.ConnectionRejected):
         return _explain_refusal(failure), failure.status_code
-    if isinstance(failure, trio.BrokenResourceError):
-        failure = failure.__cause__ or failure  # the TLS or socket error below
     if isinstance(failure, OSError):
         return failure.strerror or str(failure), None
     return "the server does not speak WebSocket", None
