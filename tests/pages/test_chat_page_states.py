@@ -79,14 +79,17 @@ def test_a_gap_is_a_divider_and_the_roster_is_asked_for_anew(
     peer.tell("gap", **fields)
     asked = peer.hear("members")
     peer.tell("member_joined", room="tea", seq=42, member="m_Dora", info={"name": "Dora"})
+    peer.tell("member_left", room="tea", seq=43, member="m_Fred", reason="left")
+    peer.tell("member_left", room="tea", seq=44, member="m_Gus", reason="left")
     people = [entry(ME, "Ada"), entry("m_Carl", "Carl")]
-    page = {"room": "tea", "epoch": "e", "seq": 41, "members": people, "count": 3}
+    page = {"room": "tea", "epoch": "e", "seq": 41, "members": people, "count": 5}
     peer.tell("members", ref=asked["ref"], members_next="next", **page)
     asked = peer.hear("members")
     assert asked["after"] == "next"
-    page |= {"seq": 42, "members": [entry("m_Emil", "Emil"), entry("m_Dora", "Dora")], "count": 4}
+    page["members"] = [entry(f"m_{name}", name) for name in ("Emil", "Fred", "Gus")]
     peer.tell("members", ref=asked["ref"], **page)
     ada.wait_roster("Ada", "Carl", "Dora", "Emil")
+    # Of the five people of the page two have left since, and Dora has come.
     assert ada.texts("#side .count") == ["4"]
     assert ada.texts("#log .break") == ["Some messages were missed (seq 1–40)"]
 
@@ -97,6 +100,7 @@ def test_a_roster_is_not_changed_by_what_is_older_than_itself(
     """Membership events at or below the seq of `joined` are history."""
     peer = _enter(ada, scripted, 7, "Bob")
     peer.tell("member_left", room="tea", seq=7, member="m_Bob", reason="left")
+    peer.tell("member_joined", room="tea", seq=6, member="m_Zoe", info={"name": "Zoe"})
     peer.tell("member_joined", room="tea", seq=8, member="m_Carl", info={"name": "Carl"})
     ada.wait_roster("Ada", "Bob", "Carl")
     peer.tell("member_info", room="tea", seq=9, member="m_Carl", info={"name": "Charles"})

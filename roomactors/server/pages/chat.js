@@ -74,8 +74,10 @@ function listing(names) {
 
 /** Who is present. Each fact is kept with its seq, so older news never undoes newer. */
 class Roster {
-  #people = new Map(); // member -> {member, user, info, seq, here}; see `tidy` for who is not here
-  #counted = -1; // the seq as of which `count` is right
+  #people = new Map(); // member -> {member, user, info, seq, here}
+  #gone = new Set(); // members who are kept only because a page may still name them, see `tidy`
+  #steps = []; // {seq, by, total}: changes of the count that a page may not know yet
+  #counted = -1; // the seq of the latest page: its count has all up to there
   base = -1; // the seq of our joining; membership events up to here are history
   count = 0;
 
@@ -94,42 +96,50 @@ class Roster {
       for (const [member, person] of this.#people) if (person.seq <= seq) this.#people.delete(member);
     }
     for (const person of list) this.#put(person, seq, true);
-    if (typeof count === "number" && seq >= this.#counted) {
-      this.count = count;
-      this.#counted = seq;
-    }
+    if (count === undefined) return;
+    const later = this.#steps.filter((step) => step.seq > seq);
+    this.count = later.reduce((sum, { by, total }) => total ?? sum + by, count);
+    this.#counted = seq;
   }
 
   clear(base) {
     this.#people.clear();
+    this.tidy();
     this.#counted = -1;
     this.base = base;
     this.count = 0;
   }
 
-  /** Forget who left; until the last page is here, they say that an older page is wrong. */
+  /** Forget who left. Until the last page is here, they say that an older page is wrong. */
   tidy() {
-    for (const [member, person] of this.#people) if (!person.here) this.#people.delete(member);
+    for (const member of this.#gone) if (!this.get(member)) this.#people.delete(member);
+    this.#gone.clear();
+    this.#steps = [];
   }
 
   came(person, seq) {
     this.#put(person, seq, true);
-    this.#step(seq, 1);
+    this.#step(seq, { by: 1 });
   }
 
   went(member, seq) {
     this.#put({ member }, seq, false);
-    this.#step(seq, -1);
+    this.#gone.add(member);
+    this.#step(seq, { by: -1 });
   }
 
   changed(member, info, seq) {
     this.#put({ ...this.#people.get(member), member, info }, seq, true);
   }
 
-  counted(count, seq) {
-    if (seq <= this.#counted) return;
-    this.count = count;
-    this.#counted = seq;
+  /** Many came and went at once; together with them there are `total`. */
+  moved(joined, left, total, seq) {
+    for (const person of joined) this.#put(person, seq, true); // first: who left and came again is here
+    for (const { member } of left) {
+      this.#put({ member }, seq, false);
+      this.#gone.add(member);
+    }
+    this.#step(seq, { total });
   }
 
   #put({ member, user, info }, seq, here) {
@@ -137,8 +147,10 @@ class Roster {
     if (known === undefined || known.seq < seq) this.#people.set(member, { member, user, info, seq, here });
   }
 
-  #step(seq, by) {
-    this.counted(this.count + by, seq);
+  #step(seq, { by, total }) {
+    if (seq <= this.#counted) return;
+    this.#steps.push({ seq, by, total });
+    this.count = total ?? this.count + by;
   }
 }
 
@@ -430,7 +442,6 @@ function toBottom() {
 // The roster
 
 function showRoster() {
-  if (paging === null) roster.tidy();
   const present = roster.present.map((person) => ({ ...person, name: nameOf(person) }));
   const seen = new Set();
   clashes = new Set();
@@ -609,9 +620,7 @@ const frames = {
   presence({ seq, joined, left, count }) {
     if (seq <= roster.base) return;
     const gone = left.map(({ member }) => roster.get(member)).filter(Boolean).map(nameOf);
-    roster.counted(count, seq); // first, so that the single steps below do not count
-    for (const person of joined) roster.came(person, seq); // first: who left and came again is here
-    for (const { member } of left) roster.went(member, seq);
+    roster.moved(joined, left, count, seq);
     if (joined.length) line(`${listing(joined.map(nameOf))} joined`);
     if (gone.length) line(`${listing(gone)} left`);
   },
@@ -650,6 +659,7 @@ function say({ from, user, data, seq, at }, aside) {
 function heard(frame) {
   if (frame.room !== undefined && frame.room !== link.room && frame.room !== "$all") return;
   frames[frame.type]?.(frame);
+  if (paging === null) roster.tidy();
   if (!redraw) redraw = requestAnimationFrame(() => ((redraw = 0), link && showRoster()));
 }
 let redraw = 0;
