@@ -19,3 +19,8 @@ from roomactors.core.settings import HubSettings as HubSettings
 from roomactors.core.settings import RoomSettings as RoomSettings
 from roomactors.errors import *  # noqa: F403
 from roomactors.library import open_hub as open_hub
+from roomactors.server.admission import AdmissionRequest as AdmissionRequest
+from roomactors.server.config import ServerSettings as ServerSettings
+from roomactors.server.listen import Server as Server
+from roomactors.server.listen import ServerStatistics as ServerStatistics
+from roomactors.server.listen import serve as serve

@@ -101,7 +101,7 @@ class Mailbox:
         return command
 
     def admit_waiting(self) -> None:
-        """Give free places to those in line, in order. Called by the room once it has taken some."""
+        """Give free places to those in line, in order. The room calls it when it has taken some."""
         if self._over_share:
             still = deque[Waiter]()
             for waiter in self._over_share:
@@ -112,6 +112,10 @@ class Mailbox:
             waiter = line[0]
             if waiter.withdrawn:
                 line.popleft()
+                continue
+            if not self._in_share(waiter.origin):
+                # It had several in line, and the first of them took its share.
+                self._over_share.append(line.popleft())
                 continue
             size = size_of(waiter.command)
             if not self._has_place(size):
@@ -134,16 +138,22 @@ class Mailbox:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def empty_out(self) -> list[Command]:
-        """Everything that waits inside and in line, for a room that ends without handling it."""
+        """Everything that waits inside and in line, for a room that ends without handling it.
+
+        Who stands in line is told, as if its command had got a place: it need
+        not wait for this room any more.
+        """
         rest = [command for command, _, _ in self._commands]
-        line = (*self._line, *self._over_share)
-        rest += [waiter.command for waiter in line if not waiter.withdrawn]
+        line = [waiter for waiter in (*self._line, *self._over_share) if not waiter.withdrawn]
+        rest += [waiter.command for waiter in line]
         self._commands.clear()
         self._line.clear()
         self._over_share.clear()
         self._shares.clear()
         self._counted = 0
         self.size = 0
+        for waiter in line:
+            waiter.accepted()
         return rest
 
     def _in_share(self, origin: object) -> bool:
