@@ -128,6 +128,8 @@ def main() -> int:
         console.print(report.facts_table(bench.facts(found[bench.name])))
     console.print()
     console.print(report.origin_line(where), soft_wrap=True, highlight=False)
+    if arguments.quick:
+        console.print("Quick: one repetition, and smaller than the titles say. Quote none of it.")
     many = bench_neighbours.many_members()
     if bench_neighbours.BENCH in arguments.only and many < 500 and not arguments.quick:
         console.print(

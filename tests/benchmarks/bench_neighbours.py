@@ -32,7 +32,6 @@ from tests.benchmarks.processes import raise_file_limit
 from tests.benchmarks.servers import BARE, OURS, Running
 
 _FILES_FOR_THE_REST = 100  # of the server: listener, epoll sets, the room of two, the interpreter
-_LARGE = "one room of 5,000"
 _MANY_ROOMS = 50
 
 
@@ -41,14 +40,11 @@ def many_members() -> int:
     return min(500, (raise_file_limit() - _FILES_FOR_THE_REST) // _MANY_ROOMS)
 
 
-def _many() -> str:
-    return f"fifty rooms of {many_members()}"
-
-
 def _runs(quick: bool) -> list[Run]:
     seconds = 2.0 if quick else 12.0
+    one, each = (1000, 50) if quick else (5000, many_members())
 
-    def measure(running: Running, rooms: int, members: int, senders: int) -> Result:
+    def beside(running: Running, rooms: int, members: int, senders: int) -> Result:
         load = attrs.evolve(
             against("busy", running), rooms=rooms, members=members, senders=senders, window=8
         )
@@ -67,13 +63,23 @@ def _runs(quick: bool) -> list[Run]:
         return result | {"added_p99_ms": loaded["p99_ms"] - idle["p99_ms"]}
 
     def large(running: Running) -> Result:
-        return measure(running, rooms=1, members=1000 if quick else 5000, senders=4)
+        return beside(running, rooms=1, members=one, senders=4)
 
     def many(running: Running) -> Result:
-        return measure(running, _MANY_ROOMS, 50 if quick else many_members(), senders=1)
+        return beside(running, rooms=_MANY_ROOMS, members=each, senders=1)
 
-    return [Run(OURS, _LARGE, large), Run(BARE, _LARGE, large),
-            Run(OURS, _many(), many), Run(BARE, _many(), many)]  # fmt: skip
+    return [
+        Run(server, variant, measure)
+        for variant, measure in (
+            (f"one room of {one:,}", large),
+            (f"fifty rooms of {each}", many),
+        )
+        for server in (OURS, BARE)
+    ]
+
+
+def _variants(results: Results) -> list[str]:
+    return list(dict.fromkeys(variant for _, variant in results.of))
 
 
 def _claims(results: Results) -> list[Claim]:
@@ -85,13 +91,13 @@ def _claims(results: Results) -> list[Claim]:
             better="at most",
             target=10,
         )
-        for variant in (_LARGE, _many())
+        for variant in _variants(results)
     ]
 
 
 def _facts(results: Results) -> list[Fact]:
     facts = []
-    for variant in (_LARGE, _many()):
+    for variant in _variants(results):
         facts += side_by_side(
             results,
             [(server.name, server, variant) for server in (OURS, BARE)],
