@@ -19,6 +19,8 @@ from roomactors.core.settings import HubSettings as HubSettings
 from roomactors.core.settings import RoomSettings as RoomSettings
 from roomactors.errors import *  # noqa: F403
 from roomactors.library import open_hub as open_hub
+from roomactors.manager import ConnectionManager as ConnectionManager
+from roomactors.manager import RemovedReason as RemovedReason
 from roomactors.server.admission import AdmissionRequest as AdmissionRequest
 from roomactors.server.config import ServerSettings as ServerSettings
 from roomactors.server.listen import Server as Server
