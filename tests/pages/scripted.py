@@ -57,6 +57,7 @@ class Peer:
             heartbeat=25.0,
             limits={"message_bytes": 1000},
         )
+        self.tell("joined", room="$all", member=ME, epoch="a", seq=89, count=1, policy="gap")
         asked = self.hear("join")
         members = [entry(ME, asked["info"]["name"]), *(entry(f"m_{n}", n) for n in others)]
         whole: dict[str, object] = {

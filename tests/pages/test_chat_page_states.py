@@ -190,7 +190,9 @@ def test_refusals_and_what_the_server_says_are_shown(ada: Person, scripted: Scri
     ada.wait_text("#log .line.bad", "The server failed at this.")
     fields = {"room": "$all", "seq": 90, "from": None, "at": 1_700_000_000_000}
     peer.tell("message", data="Tea at five.", **fields)
+    peer.tell("gap", room="$all", epoch="a", reason="lagged", **{"from": 91, "to": 92})
     peer.tell("direct", room="tea", data={"a": [1, "<b>"]}, **{"from": "m_Bob"})
     ada.wait_messages("Tea at five.", '{"a":[1,"<b>"]}')
     assert ada.texts("#log .aside") == ["to everyone", "only to you"]
     assert ada.texts("#log .name")[0] == "Server"
+    assert ada.texts("#log .break") == ["Some messages to everyone were missed (seq 91–92)"]

@@ -568,7 +568,7 @@ const frames = {
   },
 
   message(frame) {
-    if (frame.from === link.member && frame.seq !== undefined) {
+    if (frame.from === link.member && frame.room === link.room && frame.seq !== undefined) {
       if (confirmed.has(frame.seq)) stamp(confirmed.get(frame.seq), frame.at);
       else early.set(frame.seq, frame);
       confirmed.delete(frame.seq);
@@ -629,8 +629,9 @@ const frames = {
     if (frame.ref === paging) takeRoster(frame, frame.ref === freshRoster);
   },
 
-  gap({ from, to, roster: stale }) {
-    divider(`Some messages were missed (seq ${from}–${to})`);
+  gap({ room, from, to, roster: stale }) {
+    const what = room === link.room ? "Some messages" : "Some messages to everyone";
+    divider(`${what} were missed (seq ${from}–${to})`);
     if (!stale) return;
     askRoster();
     freshRoster = paging;
@@ -657,7 +658,8 @@ function say({ from, user, data, seq, at }, aside) {
 }
 
 function heard(frame) {
-  if (frame.room !== undefined && frame.room !== link.room && frame.room !== "$all") return;
+  const toAll = frame.room === "$all" && (frame.type === "message" || frame.type === "gap");
+  if (frame.room !== undefined && frame.room !== link.room && !toAll) return;
   frames[frame.type]?.(frame);
   if (paging === null) roster.tidy();
   if (!redraw) redraw = requestAnimationFrame(() => ((redraw = 0), link && showRoster()));
