@@ -147,10 +147,9 @@ def parse_head(raw: bytes, *, remote: str, secure: bool) -> Request:
     try:
         event = parser.next_event()
     except h11.RemoteProtocolError:
-        # h11's own words may quote the request, which may hold a token.
-        raise _malformed("a line of the request head is malformed") from None
+        event = None  # h11's words may quote the request, which may hold a token
     if not isinstance(event, h11.Request):
-        raise _malformed("this is no HTTP request")
+        raise _malformed("a line of the request head is malformed")
     if event.http_version != b"1.1":
         raise _malformed("use HTTP/1.1 (a proxy may need to be told so)")
     method = event.method.decode("ascii")

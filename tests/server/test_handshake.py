@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from roomactors.server.handshake import (
     CannotConnectError,
@@ -323,6 +323,25 @@ async def test_a_server_that_does_not_answer_is_given_up_on(autojump_clock: Mock
     assert await theirs.receive_some() == b""
 
 
+async def test_the_deadline_of_opening_does_not_end_an_open_connection(
+    autojump_clock: MockClock,
+) -> None:
+    """A connection lives as long as its block, however long ago it was opened."""
+    ours, theirs = memory_stream_pair()
+
+    async def serve() -> None:
+        await accept(theirs)
+        await trio.sleep(100)
+        await theirs.send_all(b"\x81\x02hi")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        async with open_websocket(
+            "ws://a/ws", stream=ours, connect_seconds=7, close_seconds=0
+        ) as connection:
+            assert await connection.get_message() == "hi"
+
+
 async def test_a_port_where_nobody_listens_is_an_error_with_its_reason() -> None:
     """The system's own words are passed on."""
     with trio.socket.socket() as taken:
@@ -451,6 +470,9 @@ async def test_a_connection_that_ends_raises_connection_closed(ending: bytes) ->
         async with open_websocket("ws://a/ws", stream=ours) as connection:
             with pytest.raises(ConnectionClosed):
                 await connection.get_message()
+            await wait_all_tasks_blocked()
+            with pytest.raises(ConnectionClosed):
+                await connection.send_message("too late")
 
 
 async def test_a_message_over_the_limit_ends_the_connection() -> None:
