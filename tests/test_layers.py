@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "errors": frozenset[str](),
     "core": INNERMOST,
     "protocol": INNERMOST | {"core"},
-    "server": INNER,
+    "server": INNER | {"library"},
     "cluster": INNER,
     "storage": INNER,
     "library": INNER,
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "testing": NETWORK | {"client"},
     "http": NETWORK | {"client", "testing"},
     "": NETWORK | {"client"},
-    "cli": NETWORK | {"", "client", "testing", "http"},
+    "terminal": NETWORK | {"client"},
+    "cli": NETWORK | {"", "client", "testing", "http", "terminal"},
     "__main__": frozenset({"cli"}),
 }
 
@@ -215,6 +216,7 @@ def test_one_module_imports_trio_websocket() -> None:
         ("library", "from roomactors.server.listen import x", "roomactors.server.listen.x,"),
         ("client", "from roomactors.testing import x", "imports roomactors.testing.x,"),
         ("testing.network", "import roomactors.http", "imports roomactors.http,"),
+        ("terminal", "import roomactors.cli", "imports roomactors.cli,"),
         ("http.api", "import roomactors.cli", "imports roomactors.cli,"),
         ("http.api", "import roomactors", "imports roomactors,"),
         ("__main__", "from roomactors.server import listen", "imports roomactors.server.listen,"),
@@ -253,7 +255,8 @@ def test_a_wrong_import_is_found(name: str, source: str, complaint: str) -> None
         ("protocol.codec", "import json, msgspec\nfrom roomactors.core import events"),
         ("server.handshake", "import trio, trio_websocket\ntrio.__version__"),
         ("client", "from roomactors.server import handshake"),
-        ("cli", "from roomactors import serve\nimport roomactors.testing"),
+        ("server.listen", "from roomactors.library import open_hub"),
+        ("cli", "from roomactors import serve\nimport roomactors.testing, roomactors.terminal"),
         ("__main__", "from roomactors.cli import main"),
     ],
 )
