@@ -6,8 +6,10 @@ server lost, repeated, reordered or damaged a delivery.
 """
 
 import argparse
+import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +25,7 @@ from tests.benchmarks import (
     report,
 )
 from tests.benchmarks.plan import Bench, Claim, LoadError, Results, Run
-from tests.benchmarks.processes import raise_file_limit
+from tests.benchmarks.processes import busy_seconds, own_seconds, raise_file_limit
 from tests.benchmarks.servers import ROOT, ServerError, running
 
 BENCHES: Final = (
@@ -34,6 +36,7 @@ BENCHES: Final = (
     bench_neighbours.BENCH,
 )
 _REPETITIONS: Final = 3
+_QUIET_PERCENT: Final = 10  # of all cores, by others: above it delays in wall time mean little
 _PICTURES: Final = ROOT / "docs" / "images"
 
 
@@ -116,11 +119,15 @@ def main() -> int:
     repetitions = 1 if arguments.quick else _REPETITIONS
     command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
     where = report.origin(command, repetitions, quick=arguments.quick)
+    began, busy, own = time.monotonic(), busy_seconds(), own_seconds()
     try:
         found = _measure(list(arguments.only), quick=arguments.quick, console=console)
     except (LoadError, ServerError) as error:
         console.print(f"[bold red]{error}[/]", soft_wrap=True)
         return 1
+    others = (busy_seconds() - busy) - (own_seconds() - own)
+    cores = os.cpu_count() or 1
+    where["others_percent"] = round(max(0.0, 100 * others / cores / (time.monotonic() - began)), 1)
     done = [(bench, found[bench.name], bench.claims(found[bench.name])) for bench in arguments.only]
     for bench, _, claims in done:
         console.print()
@@ -128,6 +135,8 @@ def main() -> int:
         console.print(report.facts_table(bench.facts(found[bench.name])))
     console.print()
     console.print(report.origin_line(where), soft_wrap=True, highlight=False)
+    if where["others_percent"] > _QUIET_PERCENT:
+        console.print("Other programs were busy meanwhile: the delays are theirs as well.")
     if arguments.quick:
         console.print("Quick: one repetition, and smaller than the titles say. Quote none of it.")
     many = bench_neighbours.many_members()

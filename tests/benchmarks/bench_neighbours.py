@@ -41,7 +41,7 @@ def many_members() -> int:
 
 
 def _runs(quick: bool) -> list[Run]:
-    seconds = 2.0 if quick else 12.0
+    seconds = 2.0 if quick else 8.0
     one, each = (1000, 50) if quick else (5000, many_members())
 
     def beside(running: Running, rooms: int, members: int, senders: int) -> Result:

@@ -34,7 +34,7 @@ COLUMNS: tuple[Column, ...] = (
     ("roomactors /raw", OURS, "raw"),
     ("roomactors /ws", OURS, "json"),
     ("bare loop", BARE, "raw"),
-    ("naive", NAIVE, "raw"),
+    ("naive loop", NAIVE, "raw"),
 )
 
 

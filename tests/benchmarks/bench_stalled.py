@@ -90,7 +90,7 @@ def _facts(results: Results) -> list[Fact]:
         [
             ("roomactors, all read", OURS, "all read"),
             ("roomactors, one silent", OURS, "one silent"),
-            ("naive, one silent", NAIVE, "one silent"),
+            ("naive loop, one silent", NAIVE, "one silent"),
         ],
         [
             ("delay of those who read, p50", "ms", "p50_ms"),

@@ -263,6 +263,7 @@ class OrderPerSender:
 
 class _Event(msgspec.Struct):
     type: str
+    room: str | None = None
     data: str | None = None
 
 
@@ -282,6 +283,18 @@ def read_json_event(text: bytes) -> bytes | None:
     if event.type in _WITHOUT_MESSAGE:
         return None
     raise FaultError("unexpected", text[:200].decode(errors="replace"))
+
+
+def is_joined(text: bytes, room: str) -> bool:
+    """Return whether an event of the plain JSON protocol says that one has joined this room.
+
+    Raises:
+      FaultError: the server refused something.
+    """
+    event = _decode_event(text)
+    if event.type == "error":
+        raise FaultError("unexpected", text[:200].decode(errors="replace"))
+    return event.type == "joined" and event.room == room
 
 
 def _take_control(cursor: Cursor, data: bytes, start: int) -> int:

@@ -14,8 +14,15 @@ from typing import Final, Literal, final
 
 import attrs
 
-from tests.benchmarks.check import Checker, Cursor, FaultError, OrderPerSender, SharedStream
-from tests.benchmarks.check import read_json_event as _read_json
+from tests.benchmarks.check import (
+    Checker,
+    Cursor,
+    FaultError,
+    OrderPerSender,
+    SharedStream,
+    is_joined,
+    read_json_event,
+)
 from tests.benchmarks.frames import (
     ACCEPT,
     CLOSE,
@@ -142,7 +149,7 @@ class Crowd:
 
     def _checker(self, codec: Codec) -> Checker:
         if codec == "json":
-            return OrderPerSender(_read_json)
+            return OrderPerSender(read_json_event)
         return SharedStream(self._size) if self._one_order else OrderPerSender()
 
     def _connect(self, room: Room, number: int) -> Member:
@@ -185,11 +192,11 @@ class Crowd:
         return True
 
     def _join_json(self, member: Member, rest: bytes) -> bool:
-        """Ask to join when welcome; return whether the server has said `joined`."""
+        """Ask to join when welcome; return whether the server has said `joined` to that room."""
         start = 0
         while (taken := take_frame(rest, start)) is not None:
             _, text, start = taken
-            if b'"type":"joined"' in text.replace(b" ", b""):
+            if is_joined(text, member.room.name):
                 if rest[start:]:
                     member.room.checker.take(member.cursor, memoryview(rest[start:]))
                 return True

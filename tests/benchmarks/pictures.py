@@ -96,9 +96,14 @@ def fanout(results: Results, where: Origin, path: Path) -> None:
 
 def ahead(results: Results, where: Origin, path: Path) -> None:
     """Draw fan-out with publishers ahead."""
-    figure = Figure(figsize=(9, 3.4))
-    _by_server(figure.subplots(), "deliveries per server CPU-second", results, "rate")
-    figure.tight_layout(rect=(0, 0.11, 1, 0.93))
+    variants = list(dict.fromkeys(variant for _, variant in results.of))
+    figure = Figure(figsize=(9, 1.2 + 2.0 * len(variants)))
+    for axes, variant in zip(
+        figure.subplots(len(variants), 1, squeeze=False)[:, 0], variants, strict=True
+    ):
+        title = f"deliveries per server CPU-second, {variant}"
+        _by_server(axes, title, results, "rate", variant)
+    figure.tight_layout(rect=(0, 0.08, 1, 0.95))
     _save(figure, "1,000 members, publishers ahead of the server", where, path)
 
 

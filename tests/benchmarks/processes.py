@@ -75,6 +75,21 @@ def wait_until_at_rest(pid: int, deadline: float = 10.0) -> None:
         before = now
 
 
+def busy_seconds() -> float:
+    """Return the seconds that all cores have worked for anybody since the machine started."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (
+        int(field) for field in (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Return the seconds that this process and its children that have ended have worked."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def machine() -> dict[str, str | int | float]:
     """Return what the numbers depend on: processor, cores, memory, kernel, load at this moment."""
     model = next(

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -19,7 +19,7 @@ from tests.benchmarks.servers import ROOT, SERVERS
 FILE: Final = "bench.json"
 _PACKAGES: Final = ("roomactors", "trio", "trio-websocket", "wsproto", "msgspec", "attrs")
 
-Origin = dict[str, object]  # where numbers come from: machine, versions, command, date
+Origin = dict[str, Any]  # where numbers come from: machine, versions, command, date
 
 
 def number(value: float) -> str:
@@ -87,12 +87,10 @@ def origin(command: str, repetitions: int, *, quick: bool) -> Origin:
 def origin_line(where: Origin) -> str:
     """Return the same as a line for below a picture or a table."""
     host, versions = where["machine"], where["versions"]
-    assert isinstance(host, dict)
-    assert isinstance(versions, dict)
     return (
         f"{host['processor']}, {host['cores']} cores, {host['kernel']}; {versions['python']}, "
         f"trio {versions['trio']}; repetitions: {where['repetitions']}, {where['date']}; "
-        f"{where['command']}"
+        f"other programs used {where['others_percent']} % of the cores; {where['command']}"
     )
 
 

@@ -72,7 +72,7 @@ BARE: Final = Server(
     one_order=True,
 )
 NAIVE: Final = Server(
-    name="naive",
+    name="naive loop",
     summary="trio-websocket, a dict of sets, one awaited send_message per member",
     command=("-m", "tests.benchmarks.reference_servers", "naive"),
     one_order=False,

@@ -10,6 +10,7 @@ from tests.benchmarks.check import (
     FaultError,
     OrderPerSender,
     SharedStream,
+    is_joined,
     read_json_event,
 )
 from tests.benchmarks.frames import (
@@ -207,11 +208,16 @@ def test_a_stream_forgets_what_all_members_have_had() -> None:
 
 
 def test_json_events_bring_messages_or_none_or_are_unexpected() -> None:
-    """`message` is a delivery, presence is none, and an error ends the run."""
+    """`message` is a delivery, presence is none, and a refusal or a gap ends the run."""
     text = message(0, 0, SIZE)
     event = b'{"type":"message","room":"r","seq":3,"from":"m_1","at":1,"data":"%b"}' % text
     assert read_json_event(event) == text
     assert read_json_event(b'{"type":"member_joined","room":"r","seq":1,"member":"m_1"}') is None
+    with pytest.raises(FaultError, match="unexpected"):
+        is_joined(b'{"type":"error","code":"room_full","message":"no"}', "r")
+    assert is_joined(b'{"type":"joined","room":"r","epoch":"e","seq":0}', "r")
+    assert not is_joined(b'{"type":"joined","room":"$all","epoch":"e","seq":0}', "r")
+    assert not is_joined(b'{"type":"welcome","member":"m_1"}', "r")
     with pytest.raises(FaultError, match="unexpected"):
         read_json_event(b'{"type":"gap","room":"r","from":1,"to":2}')
 
