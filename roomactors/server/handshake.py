@@ -56,7 +56,6 @@ async def upgrade_response(request: Request, *, subprotocol: str | None) -> byte
             proposal = await trio_websocket.wrap_server_stream(nursery, stream)
             await proposal.accept(subprotocol=subprotocol)
             response = stream.written
-            nursery.cancel_scope.cancel()
     except* Exception as failures:  # noqa: BLE001 - whatever escapes its tasks is a refusal
         # K1 to K3 of trio-websocket end here, should the front door let one through.
         _LOG.debug("trio-websocket failed in a handshake", exc_info=failures)
@@ -71,9 +70,11 @@ def _not_well_formed() -> HttpRefusal:
 
 @final
 class _HeadStream(trio.abc.Stream):
-    """Gives one whole request head and then nothing, and keeps what is written.
+    """Gives one whole request head and then its end, and keeps what is written.
 
-    Its methods are no checkpoints, since they are called at most a few times.
+    By that end trio-websocket's reader is done by itself, while the answer is
+    being made; to let it wait and cancel it makes the whole a third dearer.
+    No method is a checkpoint, since each is called a few times at most.
     """
 
     def __init__(self, head: bytes, scope: trio.CancelScope) -> None:
@@ -82,8 +83,6 @@ class _HeadStream(trio.abc.Stream):
         self.written = bytearray()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if not self._head:
-            await trio.sleep_forever()
         head = self._head[:max_bytes]
         self._head = self._head[len(head) :]
         return head
