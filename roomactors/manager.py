@@ -208,7 +208,7 @@ class _Connection(Outlet):
     def broken(self, error: Exception) -> None:
         """Never called: it has no `send`."""
 
-    def finish(self, member: Member, ref: object) -> None:  # noqa: ARG002
+    def finish(self, member: Member, ref: object) -> None:
         """The seat's messages up to its end are still sent."""
         if not self.over.is_set() and (self._is_due(member) or self._sending is member):
             self._leaving[member] = None
