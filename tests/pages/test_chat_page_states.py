@@ -10,9 +10,9 @@ from tests.pages.browser import Person
 from tests.pages.scripted import ME, Peer, Scripted, entry, open_scripted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    """A server that waits for its words."""
+    """A server that waits for its words; a new one, which no earlier page still comes back to."""
     with open_scripted() as server:
         yield server
 
@@ -128,22 +128,23 @@ def test_a_new_epoch_voids_the_roster(ada: Person, scripted: Scripted) -> None:
     assert "began anew" in ada.texts("#log .break")[0]
 
 
-@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4009])
 def test_a_close_that_is_final_is_explained_and_left_to_the_person(
-    ada: Person, scripted: Scripted, code: int
+    ada: Person, scripted: Scripted
 ) -> None:
     """The page says why, does not come back by itself, and has a button that does."""
     peer = _enter(ada, scripted)
-    peer.close(code)
-    ada.wait_state("failed")
-    assert ada.banner.strip().endswith(".")
-    ada.press("Try again")
-    scripted.accept().welcome(0)
-    ada.wait_state("live")
-    assert ada.banner == ""
+    for code in (1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4009):
+        peer.close(code)
+        ada.wait_state("failed")
+        assert ada.banner.strip().endswith(".")
+        ada.press("Try again")
+        peer = scripted.accept()
+        peer.welcome(0)
+        ada.wait_state("live")
+        assert ada.banner == ""
 
 
-@pytest.mark.parametrize("code", [1001, 1011, 1012, 4008])
+@pytest.mark.parametrize("code", [1001, 1012, 4008])
 def test_a_close_that_passes_is_followed_by_another_try(
     ada: Person, scripted: Scripted, code: int
 ) -> None:
@@ -196,3 +197,44 @@ def test_refusals_and_what_the_server_says_are_shown(ada: Person, scripted: Scri
     assert ada.texts("#log .aside") == ["to everyone", "only to you"]
     assert ada.texts("#log .name")[0] == "Server"
     assert ada.texts("#log .break") == ["Some messages to everyone were missed (seq 91–92)"]
+
+
+def test_a_silent_connection_is_asked_for_a_sign_of_life_and_then_given_up(
+    ada: Person, scripted: Scripted
+) -> None:
+    """After the heartbeat and 10 s the page pings; an answer keeps it, 10 s without one do not."""
+    peer = _enter(ada, scripted)
+    _bend_time(ada)
+    ada.driver.execute_script("window.ahead = 36000")
+    peer.hear("ping")
+    peer.tell("pong")
+    ada.driver.execute_script("window.ahead = 72000")
+    peer.hear("ping")
+    assert ada.texts("#state-text") == ["Live"]
+    ada.driver.execute_script("window.ahead = 83000")
+    ada.wait_state("reconnecting")
+    scripted.accept().welcome(0)
+    ada.wait_state("live")
+
+
+def test_after_twelve_tries_in_vain_a_person_decides(ada: Person) -> None:
+    """The page does not knock for ever at a server that is gone, but it can be told to."""
+    with open_scripted() as scripted:
+        _enter(ada, scripted)
+        _bend_time(ada)
+    ada.wait_state("failed")  # the server's last word is 1000
+    ada.press("Try again")
+    ada.wait_state("reconnecting")
+    ada.driver.execute_script("setInterval(() => (window.ahead += 31000), 50)")
+    ada.wait_state("failed")
+    assert "The server cannot be reached." in ada.banner
+    ada.press("Try again")
+    ada.wait_state("reconnecting")
+
+
+def _bend_time(person: Person) -> None:
+    """Let the page's clock be `window.ahead` ms ahead of the true one."""
+    person.driver.execute_script(
+        "window.ahead = 0; const now = performance.now.bind(performance);"
+        "performance.now = () => now() + window.ahead"
+    )

@@ -23,7 +23,7 @@ const FINAL = new Map([
   [1002, "This page and the server do not understand each other."],
   [1003, "This page and the server do not understand each other."],
   [1007, "This page and the server do not understand each other."],
-  [1008, "The server ended the connection because its rules forbid something here."],
+  [1008, "The server ended the connection by its rules."],
   [1009, "A message was too large for the server."],
   [4001, "The server did not accept who you are."],
   [4002, "Your sign-in has expired."],
@@ -248,7 +248,7 @@ class Link {
     } else if (frame.type === "error" && frame.ref === "join") {
       if (["busy", "rate_limited", "internal"].includes(frame.code)) {
         this.#pause = frame.retry_after ?? BACKOFF_PATIENT;
-        this.#lost(1013, frame.message);
+        this.#lost(1013, "");
       } else {
         this.#fail(sentence(frame));
       }
@@ -271,9 +271,9 @@ class Link {
   }
 
   #lost(code, reason) {
-    const said = reason ? ` (${reason})` : "";
     if (FINAL.has(code)) {
-      this.#fail(FINAL.get(code) + said);
+      // Only of this code the reason says more than the code itself.
+      this.#fail(code === 1008 && reason ? `The server ended the connection: ${reason}.` : FINAL.get(code));
       return;
     }
     if (this.#joined !== null && seconds() - this.#joined > STEADY) this.#attempt = 0;
@@ -288,7 +288,7 @@ class Link {
     this.#attempt += 1;
     this.#due = seconds() + Math.max(wait, this.#pause);
     const why = this.phase === "live" ? "The connection was lost." : this.text || "The server does not answer.";
-    this.#move("reconnecting", PASSING.has(code) ? PASSING.get(code) + said : why);
+    this.#move("reconnecting", PASSING.get(code) ?? why);
   }
 
   #tick() {
