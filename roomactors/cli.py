@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import getpass
 import logging
 import math
@@ -194,6 +195,7 @@ def _serve(options: argparse.Namespace) -> int:
     hub_settings = HubSettings(**chosen[HubSettings], room=RoomSettings(**chosen[RoomSettings]))
     tls = _tls_context(options.tls_cert, options.tls_key)
     _raise_file_limit()
+    _tune_garbage_collection()
     return trio.run(partial(_run_server, options, settings, hub_settings, tls))
 
 
@@ -282,6 +284,17 @@ def _raise_file_limit() -> None:
         return
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tune_garbage_collection() -> None:
+    """Look for cycles less often: a message makes none, and a connection few.
+
+    By default a full collection walks all connections after every 700 that
+    are made, which was a tenth of the time (see docs/explanation/performance).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 # join

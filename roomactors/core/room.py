@@ -28,6 +28,7 @@ from roomactors.core.commands import (
     ListMembers,
     Present,
     Receipt,
+    data_size,
 )
 from roomactors.core.events import (
     EVERYONE,
@@ -48,8 +49,10 @@ from roomactors.errors import (
     BrokenRoomError,
     DrainingError,
     MemberIdTakenError,
+    NoSuchMemberError,
     NotAMemberError,
     RefusedError,
+    RoomActorsError,
     RoomFullError,
     TooManyRoomsError,
 )
@@ -106,9 +109,10 @@ class Room:
         self._groups: dict[Encoder | None, dict[Member, None]] = {}
         self._turns = 0
         # Of the turn under way: its events, volatile ones included; who does
-        # not get all of them, and from which on it does; whom to flush.
+        # not get all of them, from which on it does, and what its cursor must
+        # be for that; whom to flush.
         self._items: list[Entry] = []
-        self._apart: dict[Member, int] = {}
+        self._apart: dict[Member, tuple[int, int]] = {}
         self._answered: dict[Outlet, None] = {}
         self._base = 0
         self._now = 0.0
@@ -135,6 +139,7 @@ class Room:
     async def run(self) -> None:
         """Take turns until the room has been empty for its linger time, or is cancelled."""
         budget = self._keeper.budget
+        ending: RoomActorsError = DrainingError()
         try:
             while await self._wait_for_commands():
                 members = len(self.roster) + len(self._hidden)
@@ -146,11 +151,14 @@ class Room:
         except Exception:
             # A bug of ours. It ends this room; the others go on.
             logger.exception("room %r failed and is closed", self.name)
+            ending = BrokenRoomError(self.name)
+            # It may have been let in, and those who wait count on its account.
+            budget.spend(0.0)
         finally:
             # No await here: in a cancelled room it would raise Cancelled and
             # strand every caller that still waits for an answer.
             self._keeper.retire(self)
-            self._end()
+            self._end(ending)
 
     async def _wait_for_commands(self) -> bool:
         """Wait for a command; False if the room has been empty for its linger time."""
@@ -175,7 +183,7 @@ class Room:
         handled = 0
         while len(mailbox) and room_left > 0:
             command = mailbox.take()
-            room_left -= FRAME_BYTES + (len(command.data) if isinstance(command, Broadcast) else 0)
+            room_left -= FRAME_BYTES + data_size(command)
             self._handle(command, at)
             handled += 1
             if not handled % 16 and stopwatch() > deadline:
@@ -226,15 +234,18 @@ class Room:
                 return None
             return MemberIdTakenError(command.view.member)
         if outlet.closed:
-            return NotAMemberError(self.name)
+            return NoSuchMemberError(outlet.id)
         if command.hidden:
             return None
         limit = self._settings.max_members
         if limit and len(self.roster) >= limit:
             return RoomFullError(self.name, limit)
         limit = self._keeper.settings.max_rooms_per_member
-        if limit and len(outlet.members) - (EVERYONE in outlet.members) >= limit:
-            return TooManyRoomsError(outlet.id, limit)
+        if limit and len(outlet.members) >= limit:
+            # A seat that has been given up takes no place, though its room may not know yet.
+            kept = [name for name, seat in outlet.members.items() if not seat.leaving]
+            if len(kept) - (EVERYONE in kept) >= limit:
+                return TooManyRoomsError(outlet.id, limit)
         return None
 
     def _find(self, member_id: str) -> Member | None:
@@ -277,8 +288,8 @@ class Room:
                 self._keeper.occupied(self)
         self._groups.setdefault(outlet.encoder, {})[member] = None
         outlet.members[self.name] = member
-        self._tell_joined(member, command)
         if not command.hidden:
+            self._tell_joined(member, command)
             view = member.view
             self._append(
                 MemberJoined(
@@ -290,12 +301,13 @@ class Room:
                 )
             )
             member.cursor = log.head
-        self._apart[member] = len(self._items)
+        self._apart[member] = (len(self._items), log.head)
 
     def _apply_second_join(self, command: Join, member: Member) -> None:
         # What `joined` says must not be said again after it.
         self._serve_apart(member)
         self._tell_joined(member, command)
+        self._apart[member] = (len(self._items), self.log.head)
         info = command.view.info_payload
         if not command.keep_info and info != member.view.info_payload:
             member.view = attrs.evolve(member.view, info_payload=info)
@@ -306,7 +318,6 @@ class Room:
                         room=self.name, seq=self.log.head + 1, member=member.id, info_payload=info
                     )
                 )
-        self._apart[member] = len(self._items)
 
     def _tell_joined(self, member: Member, command: Join) -> None:
         joined = Joined(
@@ -383,47 +394,59 @@ class Room:
         for member_id in excluded:
             member = self._find(member_id)
             if member is not None:
-                self._apart.setdefault(member, 0)
+                self._apart.setdefault(member, (0, self._base))
         if command.answer is not None:
             command.answer.set(Receipt(room=self.name, epoch=log.epoch, seq=seq))
 
     def _append(self, event: LogEvent) -> None:
         log = self.log
-        size = ENTRY_BYTES + (len(event.payload) if isinstance(event, Message) else 0)
-        volatile = event.seq is None
         seq = log.head if event.seq is None else event.seq
+        size = ENTRY_BYTES + event.data_size
         entry = Entry(seq, event, self._now, len(self.roster), size)
-        if not volatile:
+        if event.seq is not None:
             log.append(entry)
         self._items.append(entry)
 
     # Out
 
     async def _fan_out(self, began: float) -> None:
-        """Give the turn's events to everyone: those apart first, then all others in one buffer."""
-        items, apart, answered = self._items, self._apart, self._answered
-        self._items, self._apart, self._answered = [], {}, {}
-        base, head = self._base, self.log.head
-        shared: list[tuple[Batch, Iterable[Member]]] = []
-        if items:
-            for member, start in apart.items():
-                self._deliver_apart(member, items[start:])
-            for encoder, group in self._groups.items():
-                batch = self._batch(items, encoder, base, head)
-                shared.append((batch, self._others(group, apart)))
-        self.log.trim(self._now)
+        """Give the turn's events to everyone, and let the others have the loop now and then."""
         budget = self._keeper.budget
+        for _ in self._deliveries():
+            spent = budget.stopwatch() - began
+            if spent >= SLICE_SECONDS:
+                budget.spend(spent)
+                await budget.admit()
+                began = budget.stopwatch()
+        budget.spend(budget.stopwatch() - began)
+
+    def _deliveries(self) -> Iterator[None]:
+        """Serve those apart, then all others in one buffer, then flush whoever has an answer.
+
+        It yields wherever the loop may go round. Meanwhile outlets may serve
+        their seats from the log, or close: a seat whose cursor is not the
+        batch's base is left to its outlet. Roster, groups and log are changed
+        by this task alone, and not before the next turn.
+        """
+        items, apart = self._items, self._apart
+        self._items, self._apart = [], {}
+        shared = [
+            (self._batch(items, encoder, self._base, self.log.head), self._others(group, apart))
+            for encoder, group in self._groups.items()
+            if items
+        ]
+        self.log.trim(self._now)
+        for member, (start, base) in apart.items():
+            self._deliver_apart(member, items[start:], base)
+            yield
         for batch, members in shared:
             rest = iter(members)
             while _give(batch, rest, LOOK_EVERY):
-                spent = budget.stopwatch() - began
-                if spent >= SLICE_SECONDS:
-                    budget.spend(spent)
-                    await budget.admit()
-                    began = budget.stopwatch()
-        for outlet in answered:
+                yield
+        for outlet in self._answered:
             outlet.flush()
-        budget.spend(budget.stopwatch() - began)
+            yield
+        self._answered.clear()
 
     def _batch(self, items: list[Entry], encoder: Encoder | None, base: int, head: int) -> Batch:
         if encoder is None:
@@ -431,18 +454,19 @@ class Room:
             return Batch(b"", (), (), base, head, volatile)
         return join_frames(self.log, items, encoder, base=base, head=head)
 
-    def _others(self, group: dict[Member, None], apart: dict[Member, int]) -> Iterable[Member]:
-        # Only this task changes the group, and not while it fans out.
+    @staticmethod
+    def _others(
+        group: dict[Member, None], apart: dict[Member, tuple[int, int]]
+    ) -> Iterable[Member]:
         return [member for member in group if member not in apart] if apart else group
 
     def _serve_apart(self, member: Member) -> None:
         """Give one member what this turn holds so far."""
-        start = self._apart.get(member, 0)
-        self._deliver_apart(member, self._items[start:])
+        start, base = self._apart.get(member, (0, self._base))
+        self._deliver_apart(member, self._items[start:], base)
 
-    def _deliver_apart(self, member: Member, items: list[Entry]) -> None:
-        # Who was behind before the turn stays so: its cursor is not this base.
-        base = max(member.cursor, self._base)
+    def _deliver_apart(self, member: Member, items: list[Entry], base: int) -> None:
+        # Whose cursor is not this base is behind, and stays so.
         head = self.log.head
         encoder = member.outlet.encoder
         if encoder is None:
@@ -455,20 +479,27 @@ class Room:
 
     def close(self, reason: LeftReason) -> None:
         """Take every member out, without another event: the room is going."""
-        for member in [*self.roster, *self._hidden.values()]:
+        members = [*self.roster, *self._hidden.values()]
+        for member in members:
             member.end, member.reason = self.log.head, reason
-            member.outlet.members.pop(self.name, None)
+            del member.outlet.members[self.name]
+        for member in members:
             member.outlet.finish(member, None)
             member.outlet.flush()
 
-    def _end(self) -> None:
+    def _end(self, ending: RoomActorsError) -> None:
         self.close("closed")
         for command in self.mailbox.empty_out():
             if isinstance(command, Leave):
                 if command.answer is not None:
                     command.answer.set(False)
             elif command.answer is not None:
-                command.answer.fail(DrainingError())
+                command.answer.fail(ending)
+            if command.outlet is not None:
+                self._answered[command.outlet] = None
+        # Those of the last turn, too, if it was cut short.
+        for outlet in self._answered:
+            outlet.flush()
 
 
 def _give(batch: Batch, members: Iterator[Member], most: int) -> bool:

@@ -1,0 +1,1 @@
+"""The network: listening, connections, frames, and the one ordered way out of each."""

@@ -153,6 +153,7 @@ class Connection:
         self._close_received = False
         self._discarded = 0
         self._lost = False
+        self._all_written: trio.Event | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self.outlet.id!r} from {self.link.remote or '?'}>"
@@ -236,13 +237,13 @@ class Connection:
         self.keeper.budget.spend(stopwatch() - began)
 
     def _handle(self, frame: Frame) -> None:
-        if isinstance(frame, Close):
+        if isinstance(frame, Text) and self._close_due is None:
+            self._partial = None
+            self._dialogue.text(frame.payload)
+        elif isinstance(frame, Close):
             self._closed_by_peer(frame)
         elif self._close_due is not None:
             pass  # said after our close frame: nobody is here to hear it
-        elif isinstance(frame, Text):
-            self._partial = None
-            self._dialogue.text(frame.payload)
         elif isinstance(frame, Binary):
             self._partial = None
             self._dialogue.binary(frame.payload)
@@ -262,7 +263,7 @@ class Connection:
     # To rooms
 
     def send_to_room(self, room: str, command: Command) -> RoomActorsError | None:
-        """Put a command into a room's mailbox; if it finds no place, nothing more is read until it has.
+        """Put a command into a room's mailbox; nothing more is read until it has its place.
 
         Returns:
           Why the hub takes nothing; None if the room has it or will have it.
@@ -342,10 +343,18 @@ class Connection:
         """The writer has written something, or all: go on with what had to wait for that."""
         # Bytes that a peer takes from a backlog are a sign of life.
         self._heard = trio.current_time()
+        if self._all_written is not None:
+            self._all_written.set()
         if self.outlet.emptied:
             self._last_frame_sent()
         elif not self.paused:
             self._driver.resume(self)
+
+    async def wait_written(self) -> None:
+        """Wait until all that waits has gone out, or the end has begun."""
+        while self.is_open and self.outlet.behind:
+            self._all_written = trio.Event()
+            await self._all_written.wait()
 
     def announce_drain(self, reconnect_after: float) -> None:
         """Tell the peer that the server will close; it takes no commands from here on."""
@@ -411,6 +420,8 @@ class Connection:
         self._paused_until = None
         self.keeper.disconnect(self.outlet, left)
         self._driver.ended(self)
+        if self._all_written is not None:
+            self._all_written.set()
 
     # Signs of life
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from roomactors.server.connection import Connection
 
 ENCODER = JsonEncoder(text_frame)
+UNREADABLE = {ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE}
+"""Errors of a client that does not speak the protocol, or plays with it."""
 
 
 @final
@@ -97,9 +99,8 @@ class JsonDialogue:
             request = decode(payload)
         except RequestError as error:
             self.refuse(error.code, error.message, error.ref, error.room)
-            if error.code in {ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE}:
-                if self._connection.count_bad_message():
-                    self._connection.close(CloseCode.POLICY, "too many unreadable messages")
+            if error.code in UNREADABLE and self._connection.count_bad_message():
+                self._connection.close(CloseCode.POLICY, "too many unreadable messages")
             return
         if self._connection.draining and not isinstance(request, PingRequest | LeaveRequest):
             self.fail(DrainingError(), request.ref, request.room)

@@ -1,4 +1,4 @@
-"""The raw protocol as one connection speaks it: what comes in is broadcast, nothing else is said."""
+"""The raw protocol as one connection speaks it: what comes in is broadcast, and that is all."""
 
 from __future__ import annotations
 

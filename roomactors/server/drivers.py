@@ -1,7 +1,7 @@
 """Who feeds connections, runs their writers, and looks at them when their time has come.
 
-Here a task per connection, on any link. A reader that waits for all sockets
-at once may take its place: a connection does not know who drives it.
+A connection does not know who drives it: a task of its own, on any link, or
+for plain sockets the one task of an `EpollReader`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import trio
 
 from roomactors.core.budget import Budget
 from roomactors.server.connection import Connection
-from roomactors.server.links import ENDED, Link
+from roomactors.server.links import ENDED, Link, SocketLink
+from roomactors.server.reader import EpollReader
 
 logger = logging.getLogger("roomactors")
 
@@ -86,22 +87,30 @@ class Pulse:
 
 
 @final
-class TaskDriver:
-    """A task for each connection, and another one for its writer while it is blocked.
+class Drivers:
+    """Runs connections, and a task for the writer of each one that is blocked.
 
     Args:
       nursery: where writers run.
       budget: shared with the rooms.
       pulse: looks at connections.
+      reader: reads the plain sockets; None has every connection read by its own task.
       read_bytes: taken from one connection at once.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, *, budget: Budget, pulse: Pulse, read_bytes: int
+        self,
+        nursery: trio.Nursery,
+        *,
+        budget: Budget,
+        pulse: Pulse,
+        reader: EpollReader | None,
+        read_bytes: int,
     ) -> None:
         self._nursery = nursery
         self._budget = budget
         self._pulse = pulse
+        self._reader = reader
         self._read_bytes = read_bytes
         self._writing: set[Connection] = set()
         self._paused: dict[Connection, trio.Event] = {}
@@ -118,6 +127,8 @@ class TaskDriver:
 
     def resume(self, connection: Connection) -> None:
         """Go on reading."""
+        if self._reader is not None and self._reader.resume(connection):
+            return
         event = self._paused.pop(connection, None)
         if event is not None:
             event.set()
@@ -143,21 +154,29 @@ class TaskDriver:
         link = connection.link
         self.open[connection] = None
         try:
-            connection.open(before, early)
+            if self._reader is not None and isinstance(link, SocketLink):
+                await self._reader.drive(connection, link, before, early)
+            else:
+                await self._read(connection, before, early)
+        finally:
+            connection.lose()
+            self._paused.pop(connection, None)
+            self._pulse.forget(connection)
+
+    async def _read(self, connection: Connection, before: bytes, early: bytes) -> None:
+        connection.open(before, early)
+        try:
             while True:
-                await self._go_on(connection)
-                data = await link.receive(self._read_bytes)
+                if connection.more or connection.paused:
+                    await self._go_on(connection)
+                data = await connection.link.receive(self._read_bytes)
                 if not data:
-                    break
+                    return
                 if len(data) >= HEAVY_READ_BYTES:
                     await self._budget.admit()
                 connection.feed(data)
         except ENDED:
             pass  # the peer is gone, or we have closed the link
-        finally:
-            connection.lose()
-            self._paused.pop(connection, None)
-            self._pulse.forget(connection)
 
     async def _go_on(self, connection: Connection) -> None:
         """Work off what is buffered, and wait while it is paused."""

@@ -91,11 +91,15 @@ class SocketLink(Link):
       remote: the peer's address.
     """
 
-    __slots__ = ("_closed", "_may_have_more", "_sock")
+    __slots__ = ("_closed", "_may_have_more", "_sock", "on_close", "receive_nowait")
 
     def __init__(self, sock: socket.socket, *, remote: str) -> None:
         super().__init__(remote=remote, secure=False, send=sock.send)
         self._sock = sock
+        self.receive_nowait: Callable[[int], bytes] = sock.recv
+        """Read what is there, for whoever waits by other means; raises as `send` does."""
+        self.on_close: Callable[[], None] | None = None
+        """Called once, right before the socket is closed."""
         self._closed = False
         self._may_have_more = False
 
@@ -117,6 +121,10 @@ class SocketLink(Link):
             self._may_have_more = len(data) == max_bytes
             return data
 
+    def fileno(self) -> int:
+        """The socket's number; -1 once it is closed."""
+        return self._sock.fileno()
+
     async def _wait_readable(self) -> None:
         # A closed socket's number may be another one's by now.
         if self._closed:
@@ -136,8 +144,12 @@ class SocketLink(Link):
 
     def abort(self, *, reset: bool = False) -> None:
         """Close the socket."""
-        _close(self._sock, closed=self._closed, reset=reset)
+        if self._closed:
+            return
         self._closed = True
+        if self.on_close is not None:
+            self.on_close()
+        _close(self._sock, reset=reset)
 
 
 @final
@@ -183,13 +195,12 @@ class TlsLink(Link):
 
     def abort(self, *, reset: bool = False) -> None:
         """Close the socket underneath: a close notice would have to wait for the peer."""
-        _close(self._sock, closed=self._closed, reset=reset)
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            _close(self._sock, reset=reset)
 
 
-def _close(sock: socket.socket, *, closed: bool, reset: bool) -> None:
-    if closed:
-        return
+def _close(sock: socket.socket, *, reset: bool) -> None:
     if reset:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import secrets
+import select
 import socket
 import ssl
 import stat
@@ -29,10 +30,12 @@ from roomactors.server.config import ServerSettings
 from roomactors.server.connection import Connection, Dialogue
 from roomactors.server.dialogue_json import JsonDialogue
 from roomactors.server.dialogue_raw import RawDialogue
-from roomactors.server.drivers import Pulse, TaskDriver
+from roomactors.server.drivers import Drivers, Pulse
 from roomactors.server.handshake import upgrade_response
-from roomactors.server.head import HttpRefusal, Request, head_end, parse_head
+from roomactors.server.head import HttpRefusal, head_end, parse_head
 from roomactors.server.links import ENDED, Link, SocketLink, TlsLink, tune
+from roomactors.server.reader import EpollReader
+from roomactors.server.upgrade import ordinary_upgrade_response
 from roomactors.server.web import answer, refusal_response
 
 logger = logging.getLogger("roomactors")
@@ -89,10 +92,14 @@ class Server:
         self._nursery = nursery
         self._accepting = trio.CancelScope()
         self._pulse = Pulse()
-        self._driver = TaskDriver(
+        self._reader = (
+            EpollReader(read_bytes=settings.read_bytes) if hasattr(select, "epoll") else None
+        )
+        self._driver = Drivers(
             nursery,
             budget=hub.keeper.budget,
             pulse=self._pulse,
+            reader=self._reader,
             read_bytes=settings.read_bytes,
         )
         self._sockets = 0
@@ -116,6 +123,8 @@ class Server:
         """Serve until cancelled or drained."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pulse.run, name="pulse")
+            if self._reader is not None:
+                nursery.start_soon(self._reader.run, name="reader")
             with self._accepting:
                 async with trio.open_nursery() as acceptors:
                     for listener in listeners:
@@ -226,7 +235,9 @@ class Server:
             user = await admit_user(
                 request, plan, self._admit, deadline_seconds=self.settings.opening_seconds
             )
-            response = await upgrade_response(request, subprotocol=plan.subprotocol)
+            response = ordinary_upgrade_response(request, subprotocol=plan.subprotocol)
+            if response is None:
+                response = await upgrade_response(request, subprotocol=plan.subprotocol)
             connection = self._connect(link, plan, user)
         except HttpRefusal as refused:
             logger.info("refused %s: %s", link.remote or "?", refused)
@@ -290,7 +301,8 @@ class Server:
         spread = min(settings.drain_seconds / 2, SPREAD_SECONDS * len(connections))
         with trio.move_on_after(settings.drain_seconds):
             for connection in connections:
-                connection.announce_drain(round(random.uniform(0.1, 1 + spread), 2))
+                jitter = random.uniform(0.1, 1 + spread)  # noqa: S311 - to spread load, not a secret
+                connection.announce_drain(round(jitter, 2))
             if self._owns_hub:
                 await self.hub.keeper.drain(settings.drain_seconds / 4)
             begun = trio.current_time()
@@ -305,8 +317,7 @@ class Server:
 
     async def _close_when_written(self, connection: Connection, at_the_latest: float) -> None:
         with trio.move_on_at(at_the_latest):
-            while connection.is_open and connection.outlet.behind:
-                await trio.sleep(0.05)
+            await connection.wait_written()
         connection.close(CloseCode.RESTARTING)
 
 
@@ -385,9 +396,6 @@ async def _open_listeners(
         )
         listeners: list[socket.socket] = []
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            if listeners and not port:
-                # All addresses of a name share the port that the first one got.
-                address = (address[0], listeners[0].getsockname()[1], *address[2:])
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             if os.name != "nt":
                 # There it would let another program take the port over.
@@ -396,7 +404,9 @@ async def _open_listeners(
                 # Alone, "::" takes IPv4 too; beside "0.0.0.0" it must not.
                 only = len(found) > 1 or address[0] != "::"
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-            listener.bind(address)
+            # All addresses of a name share the port that the first one got.
+            shared = port or (listeners[0].getsockname()[1] if listeners else 0)
+            listener.bind((address[0], shared, *address[2:]))
             listener.listen(BACKLOG)
             listener.setblocking(False)
             listeners.append(listener)

@@ -58,7 +58,7 @@ class Speaker(Protocol):
 @final
 @attrs.frozen(eq=False)
 class Tail:
-    """What a seat still gets up to `end`, and then a frame: nothing of the room comes after that."""
+    """What a seat still gets up to `end`, and then a frame."""
 
     member: Member
     end: int
@@ -222,7 +222,7 @@ class FrameOutlet(Outlet):
     # What rooms ask for
 
     def seated(self, joined: Joined, ref: object) -> None:
-        """Answer a join; after what the seat has yet to get, if it is an older seat that is behind."""
+        """Answer a join; if it is an older seat that is behind, after what it has yet to get."""
         frame = self._speaker.joined_frame(joined, ref)
         if joined.member.cursor < joined.seq:
             self._push_tail(Tail(joined.member, joined.seq, frame, last=False))

@@ -1,0 +1,168 @@
+"""One task that reads all plain sockets, where there is epoll: a connection at rest costs no task.
+
+An epoll set is itself readable when one of its sockets is, so trio waits for
+the set, and a message that arrives costs neither a task switch nor a change
+of what is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from roomactors.core.budget import SLICE_SECONDS
+
+if TYPE_CHECKING:
+    from roomactors.server.connection import Connection
+    from roomactors.server.links import SocketLink
+
+logger = logging.getLogger("roomactors")
+
+EVENTS_AT_ONCE = 256
+"""Sockets asked for in one call; the kernel gives those that were left out first next time."""
+
+
+@final
+class EpollReader:
+    """Reads for many connections; `run` is its task.
+
+    It takes a slice of the loop in each pass and never waits for the budget
+    of the rooms: a message for a small room must not stand in line behind
+    fifty large ones. What it has not come to is reported again by the kernel.
+
+    Args:
+      read_bytes: taken from one connection at once.
+    """
+
+    def __init__(self, *, read_bytes: int) -> None:
+        self._read_bytes = read_bytes
+        self._epoll = select.epoll()
+        # Rings when a connection is to go on with what it has buffered.
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._rung = False
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._connections: dict[int, Connection] = {}
+        self._receive: dict[int, Callable[[int], bytes]] = {}
+        self._paused: dict[Connection, int] = {}
+        self._to_go_on: deque[Connection] = deque()
+
+    def close(self) -> None:
+        """Let go of the set."""
+        self._epoll.close()
+        os.close(self._bell)
+
+    async def drive(
+        self, connection: Connection, link: SocketLink, before: bytes, early: bytes
+    ) -> None:
+        """Read for a connection until its link is closed. Cancelling aborts it."""
+        closed = trio.Event()
+        number = link.fileno()
+        self._connections[number] = connection
+        self._receive[number] = link.receive_nowait
+        self._epoll.register(number, select.EPOLLIN)
+        link.on_close = partial(self._forget, connection, number, closed)
+        try:
+            connection.open(before, early)
+            self._look_at(connection, number)
+            await closed.wait()
+        finally:
+            connection.lose()
+
+    def resume(self, connection: Connection) -> bool:
+        """Go on with a connection that was paused; False if it is not one of these."""
+        if connection not in self._paused:
+            return False
+        self._to_go_on.append(connection)
+        self._ring()
+        return True
+
+    async def run(self) -> None:
+        """Read, for ever."""
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            deadline = perf_counter() + SLICE_SECONDS
+            for number, _ in self._epoll.poll(0, EVENTS_AT_ONCE):
+                connection = self._connections.get(number)
+                if connection is not None:
+                    self._read(connection, number)
+                elif number == self._bell:
+                    self._go_on(deadline)
+                if perf_counter() > deadline:
+                    break
+
+    def _read(self, connection: Connection, number: int) -> None:
+        try:
+            data = self._receive[number](self._read_bytes)
+            if data:
+                connection.feed(data)
+            else:
+                connection.feed_eof()
+            if connection.more or connection.paused:
+                self._look_at(connection, number)
+        except BlockingIOError:
+            pass
+        except OSError:
+            connection.lose()
+        except Exception:
+            # A bug of ours, in one connection: the others are read on.
+            logger.exception("reading from %r failed; it is closed", connection)
+            connection.lose()
+
+    def _look_at(self, connection: Connection, number: int) -> None:
+        """Stop reading for one that cannot take more now, and see to it that it goes on."""
+        if connection.more:
+            self._pause(connection, number)
+            self.resume(connection)
+        elif connection.paused:
+            self._pause(connection, number)
+
+    def _pause(self, connection: Connection, number: int) -> None:
+        if number in self._connections and connection not in self._paused:
+            # Without interest in anything the kernel still reports a reset, for ever.
+            self._epoll.unregister(number)
+            self._paused[connection] = number
+
+    def _go_on(self, deadline: float) -> None:
+        os.eventfd_read(self._bell)
+        self._rung = False
+        while self._to_go_on:
+            if perf_counter() > deadline:
+                self._ring()
+                return
+            connection = self._to_go_on.popleft()
+            number = self._paused.get(connection)
+            if number is not None and not connection.paused:
+                self._work(connection, number)
+
+    def _work(self, connection: Connection, number: int) -> None:
+        try:
+            connection.work()
+        except Exception:
+            logger.exception("%r failed; it is closed", connection)
+            connection.lose()
+        if connection.more:
+            self.resume(connection)
+        elif self._connections.get(number) is connection and not connection.paused:
+            del self._paused[connection]
+            self._epoll.register(number, select.EPOLLIN)
+
+    def _ring(self) -> None:
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._bell, 1)
+
+    def _forget(self, connection: Connection, number: int, closed: trio.Event) -> None:
+        """The link is being closed: its number may be another socket's the moment after."""
+        if self._paused.pop(connection, None) is None:
+            self._epoll.unregister(number)
+        del self._connections[number]
+        del self._receive[number]
+        closed.set()
