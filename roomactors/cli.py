@@ -20,7 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import attrs
 import trio
@@ -50,6 +50,10 @@ _LIMITS: Final = (
     ("--broadcasts-per-second", ServerSettings, "broadcasts_per_second"),
 )
 """The limits that have a flag, and where each is declared with its default and reason."""
+
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 class _Problem(Exception):
@@ -105,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_serve(commands: Commands, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "serve",
         help="serve rooms, with a chat page to try them",
@@ -144,7 +148,7 @@ def _add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_serve)
 
 
-def _add_join(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_join(commands: Commands, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "join",
         help="talk in a room from a terminal",
@@ -241,9 +245,8 @@ async def _end_at_once_on_signal(signals: AsyncIterator[int]) -> None:
 def _url(options: argparse.Namespace, server: Server, tls: ssl.SSLContext | None) -> str:
     if options.unix:
         return f"on the socket {options.unix}"
-    host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(
-        options.host, options.host
-    )
+    # What listens on every address is reached by this name here.
+    host = "localhost" if options.host in {"", "0.0.0.0", "::"} else options.host  # noqa: S104
     scheme = "http" if tls is None else "https"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from roomactors.protocol.codes import CloseCode
-from roomactors.server.handshake import ConnectionClosed, open_websocket
+from roomactors.server.handshake import Connection, ConnectionClosed, open_websocket
 
 FAILED = 1
 """Exit status when the server ended it."""
@@ -49,7 +49,7 @@ def _websocket_url(url: str) -> str:
 class _Terminal:
     """One person at a terminal, in one room."""
 
-    def __init__(self, connection: Any, room: str, name: str) -> None:
+    def __init__(self, connection: Connection, room: str, name: str) -> None:
         self._connection = connection
         self._room = room
         self._name = name
@@ -78,8 +78,9 @@ class _Terminal:
                     if frame["type"] == "error" and frame.get("ref") == "join":
                         self._end(scope)
         except* ConnectionClosed:
-            reason = self._connection.closed
-            print(f"* the server ended the connection: {_explain(reason)}", file=sys.stderr)
+            end = self._connection.closed
+            why = _explain(end.code if end else None, end.reason if end else None)
+            print(f"* the server ended the connection: {why}", file=sys.stderr)
             self._end(scope)
 
     def _end(self, scope: trio.CancelScope) -> None:
@@ -165,14 +166,14 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _explain(reason: Any) -> str:
-    if reason is None:
+def _explain(code: int | None, reason: str | None) -> str:
+    if code is None:
         return "it went away"
     try:
-        meaning = CloseCode(reason.code).meaning
+        meaning = CloseCode(code).meaning
     except ValueError:
         meaning = "closed"
-    return f"{meaning} ({reason.code}{': ' + reason.reason if reason.reason else ''})"
+    return f"{meaning} ({code}{': ' + reason if reason else ''})"
 
 
 async def _lines() -> AsyncIterator[str]:

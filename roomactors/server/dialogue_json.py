@@ -121,7 +121,7 @@ class JsonDialogue:
             case MembersRequest():
                 self._list_members(request)
             case PingRequest(ref=ref):
-                self._connection.outlet.push_pong(ENCODER.pong(ref))
+                self._connection.outlet.push(ENCODER.pong(ref))
             case UnsupportedRequest():
                 self.refuse(ErrorCode.NOT_SUPPORTED, request.message, request.ref, request.room)
             case _:

@@ -170,8 +170,9 @@ class Server:
                 link.abort(reset=True)
                 return
             self._refusing += 1
+        else:
+            self._per_address[link.remote] = self._per_address.get(link.remote, 0) + 1
         self._sockets += 1
-        self._per_address[link.remote] = self._per_address.get(link.remote, 0) + 1
         self._nursery.start_soon(self._serve_link, link, refusal)
 
     def _over_limit(self, remote: str) -> HttpRefusal | None:
@@ -197,13 +198,18 @@ class Server:
         finally:
             link.abort()
             self._sockets -= 1
-            self._refusing -= refusal is not None
-            left = self._per_address[link.remote] - 1
-            if left:
-                self._per_address[link.remote] = left
+            if refusal is None:
+                self._forget_address(link.remote)
             else:
-                del self._per_address[link.remote]
+                self._refusing -= 1
             self._look_whether_all_are_gone()
+
+    def _forget_address(self, remote: str) -> None:
+        left = self._per_address[remote] - 1
+        if left:
+            self._per_address[remote] = left
+        else:
+            del self._per_address[remote]
 
     async def _open(self, link: Link, refusal: HttpRefusal | None) -> None:
         opened = None

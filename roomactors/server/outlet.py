@@ -196,8 +196,11 @@ class FrameOutlet(Outlet):
         self.free = False
 
     def push_pong(self, frame: bytes) -> None:
-        """Queue a pong in place of one that has not gone yet: only the latest counts."""
+        """Queue the answer to a ping; of those that a slow peer has to wait for, only the latest."""
         if self.closed:
+            return
+        if not self._blocked:
+            self.push(frame)
             return
         self._pong = frame
         self.free = False
