@@ -53,7 +53,7 @@ _LIMITS: Final = (
 
 
 if TYPE_CHECKING:
-    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands: TypeAlias = argparse._SubParsersAction["_Parser"]
 
 
 class _Problem(Exception):

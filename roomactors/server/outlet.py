@@ -196,7 +196,7 @@ class FrameOutlet(Outlet):
         self.free = False
 
     def push_pong(self, frame: bytes) -> None:
-        """Queue the answer to a ping; of those that a slow peer has to wait for, only the latest."""
+        """Queue the answer to a ping; of those that wait for a slow peer, only the latest."""
         if self.closed:
             return
         if not self._blocked:
