@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("roomactors"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--verbose", action="store_true", help="log what is refused and who is cut off"
     )
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_serve(commands: Commands, common: argparse.ArgumentParser) -> None:
+def _add_serve(commands: Commands, common: _Parser) -> None:
     command = commands.add_parser(
         "serve",
         help="serve rooms, with a chat page to try them",
@@ -148,7 +148,7 @@ def _add_serve(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_serve)
 
 
-def _add_join(commands: Commands, common: argparse.ArgumentParser) -> None:
+def _add_join(commands: Commands, common: _Parser) -> None:
     command = commands.add_parser(
         "join",
         help="talk in a room from a terminal",
