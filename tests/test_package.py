@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import metadata, resources
 
 
@@ -21,3 +23,11 @@ def test_the_extra_all_is_every_extra_that_users_have() -> None:
     }
     for extra in extras - {"all", "test", "dev", "bench"}:
         assert of[extra] <= of["all"], extra
+
+
+def test_the_package_runs_as_a_command_and_says_its_version() -> None:
+    """`python -m roomactors` is the command line, without a warning on its error output."""
+    command = [sys.executable, "-W", "error", "-m", "roomactors", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.split()[-1] == metadata.version("roomactors")
+    assert said.stderr == ""
