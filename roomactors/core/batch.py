@@ -34,7 +34,7 @@ class Batch:
     """The volatile messages among the events, for members that take events and not frames."""
 
     def cut(self, taken: int) -> tuple[int, bytes]:
-        """Where a write of `taken` bytes leaves the reader: its cursor, and the rest of a cut frame."""
+        """Where a write of `taken` bytes leaves the reader: the cursor, the rest of a cut frame."""
         whole = bisect_right(self.ends, taken)
         if taken == (self.ends[whole - 1] if whole else 0):
             return (self.seqs[whole - 1] if whole else self.base), b""

@@ -33,7 +33,7 @@ class Receipt:
 @final
 @attrs.frozen(kw_only=True, eq=False)
 class Joined:
-    """What a join became. The log and the roster are the room's own: read them at once, or not at all."""
+    """What a join became. Log and roster are the room's own: read them at once, or never."""
 
     member: Member
     log: Log
@@ -60,8 +60,9 @@ class Join:
     """Add a member.
 
     Answered with `Joined`, after its outlet has been told; refused with
-    `RoomFullError`, `TooManyRoomsError` or `MemberIdTakenError`. The others
-    are told when the turn fans out.
+    `RoomFullError`, `TooManyRoomsError`, `MemberIdTakenError`, or, if its
+    outlet has been closed meanwhile, `NoSuchMemberError`. The others are told
+    when the turn fans out.
     """
 
     view: MemberView
@@ -124,10 +125,15 @@ COMMAND_BYTES = 300
 """What a command counts beside its data, by sys.getsizeof of one with its answer."""
 
 
+def data_size(command: Command) -> int:
+    """Bytes of the data that a command carries, and that its event will carry."""
+    if isinstance(command, Broadcast):
+        return len(command.data)
+    if isinstance(command, Join) and command.view.info_payload is not None:
+        return len(command.view.info_payload)
+    return 0
+
+
 def size_of(command: Command) -> int:
     """Bytes that the mailbox counts for a command."""
-    if isinstance(command, Broadcast):
-        return COMMAND_BYTES + len(command.data)
-    if isinstance(command, Join) and command.view.info_payload is not None:
-        return COMMAND_BYTES + len(command.view.info_payload)
-    return COMMAND_BYTES
+    return COMMAND_BYTES + data_size(command)

@@ -45,6 +45,11 @@ class Message:
         """The value that was broadcast, fresh at each access."""
         return self.payload.value()
 
+    @property
+    def data_size(self) -> int:
+        """Bytes of the data it carries."""
+        return len(self.payload)
+
 
 @final
 @attrs.frozen(kw_only=True)
@@ -67,6 +72,11 @@ class MemberJoined:
         """The one it is about."""
         return frozenset((self.member,))
 
+    @property
+    def data_size(self) -> int:
+        """Bytes of the data it carries."""
+        return 0 if self.info_payload is None else len(self.info_payload)
+
 
 @final
 @attrs.frozen(kw_only=True)
@@ -83,6 +93,11 @@ class MemberLeft:
     def excluded(self) -> frozenset[str]:
         """The one it is about."""
         return frozenset((self.member,))
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of the data it carries: none."""
+        return 0
 
 
 @final
@@ -104,6 +119,11 @@ class MemberInfo:
     def excluded(self) -> frozenset[str]:
         """The one it is about."""
         return frozenset((self.member,))
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of the data it carries."""
+        return 0 if self.info_payload is None else len(self.info_payload)
 
 
 @final

@@ -15,7 +15,7 @@ from roomactors.core.member import Member, MemberView
 from roomactors.core.outlet import LocalOutlet
 from roomactors.core.reply import Reply, same
 from roomactors.core.room import RoomStatistics
-from roomactors.errors import ClosedSeatError
+from roomactors.errors import ClosedSeatError, NotAMemberError
 
 if TYPE_CHECKING:
     from roomactors.core.hub import Hub
@@ -107,7 +107,11 @@ class RoomHandle:
         return await self._hub.send(self.name, data, excluded=frozenset(except_), volatile=volatile)
 
     async def members(self) -> tuple[MemberView, ...]:
-        """Who is in, in the order of joining. A checkpoint; it does not start the room."""
+        """Who is in, in the order of joining. A checkpoint; it does not start the room.
+
+        Raises:
+          DrainingError, ClosedHubError: the hub is stopping.
+        """
         return await self._hub.members_of(self.name)
 
     def statistics(self) -> RoomStatistics:
@@ -175,9 +179,13 @@ class Seat:
         room's turn, never for a member. If you are cancelled before the turn,
         it is not sent.
         """
+        frozen = self._hub.freeze_data(data)
+        if self.ended is not None:
+            # The room would look for the member, and might find a later seat of it.
+            raise NotAMemberError(self.room.name)
         reply = Reply[Receipt, Receipt](same)
         command = Broadcast(
-            data=self._hub.freeze_data(data),
+            data=frozen,
             sender=self.member,
             outlet=self._outlet,
             echo=echo,
@@ -188,7 +196,7 @@ class Seat:
         return await self._hub.keeper.ask(self.room.name, command, reply)
 
     async def receive(self) -> Event:
-        """The next event: of this room, or a message to everyone if this is the member's oldest seat.
+        """The next event: of this room, or, in the member's oldest seat, a message to everyone.
 
         Raises:
           ClosedSeatError: the seat has ended, and all that it was to get has

@@ -21,6 +21,7 @@ from roomactors.core.hooks import Hooks
 from roomactors.core.keeper import Keeper
 from roomactors.core.member import MemberView
 from roomactors.core.names import check_room_name
+from roomactors.core.outlet import LocalOutlet
 from roomactors.core.reply import Reply, same
 from roomactors.core.room import RoomStatistics
 from roomactors.core.settings import HubSettings
@@ -93,17 +94,22 @@ class Hub:
 
         Idempotent: one who is in already stays as it is, unless `info` is given.
 
+        A member in this process takes its seats itself, with `RoomHandle.join`.
+
         Raises:
-          NoSuchMemberError: nobody is connected under this id.
+          NoSuchMemberError: no client is connected under this id.
           RoomFullError, TooManyRoomsError: there is no place.
           RoomNameError, InvalidDataError, TooLargeError: the arguments are wrong.
+          BusyError: there are as many rooms as there may be.
+          DrainingError, ClosedHubError: the hub is stopping.
 
         A checkpoint. If you are cancelled before the room has taken it,
         nothing happens.
         """
         check_room_name(room)
         outlet = self.keeper.outlets.get(member)
-        if outlet is None:
+        # A seat of a member in this process that nobody holds would be read by nobody.
+        if outlet is None or isinstance(outlet, LocalOutlet):
             raise NoSuchMemberError(member)
         frozen = None if info is None else self.freeze_info(info)
         reply = Reply[Joined, Joined](same)
@@ -124,6 +130,7 @@ class Hub:
 
         Raises:
           RoomNameError: no room may have this name.
+          DrainingError, ClosedHubError: the hub is stopping.
 
         A checkpoint. If you are cancelled before the room has taken it,
         nothing happens.
@@ -142,7 +149,10 @@ class Hub:
         ``kicked``, in their next turns.
         """
         outlet = self.keeper.outlets.get(member)
-        if outlet is not None:
+        if isinstance(outlet, LocalOutlet):
+            # Whoever takes a seat under this id from now on is somebody else.
+            self.keeper.disconnect(outlet, "kicked")
+        elif outlet is not None:
             for seat in list(outlet.members.values()):
                 self.keeper.leave_now(seat, "kicked")
             outlet.end("kicked")
@@ -236,22 +246,32 @@ async def open_hub(
     Leaving the block lets the rooms finish what they have taken, at most
     `HubSettings.drain_seconds`; then seats that are still held end with the
     reason ``closed``. If the block is cancelled or raises, the rooms end at
-    once. Entering is no checkpoint, leaving is one.
+    once; what it raises comes out as it is, in no group. Entering is no
+    checkpoint, leaving is one.
     """
     settings = settings or HubSettings()
-    async with trio.open_nursery() as nursery:
-        keeper = Keeper(
-            nursery,
-            settings=settings,
-            hooks=hooks or Hooks(),
-            budget=Budget(stopwatch),
-            wall_clock=wall_clock,
-            new_epoch=new_epoch,
-        )
-        nursery.start_soon(keeper.hook_runner.run, name="hooks")
-        try:
-            yield Hub(keeper, freeze)
-            await keeper.drain(settings.drain_seconds)
-        finally:
-            keeper.draining = keeper.closed = True
-            nursery.cancel_scope.cancel()
+    raised: BaseException
+    try:
+        async with trio.open_nursery() as nursery:
+            keeper = Keeper(
+                nursery,
+                settings=settings,
+                hooks=hooks or Hooks(),
+                budget=Budget(stopwatch),
+                wall_clock=wall_clock,
+                new_epoch=new_epoch,
+            )
+            nursery.start_soon(keeper.hook_runner.run, name="hooks")
+            try:
+                yield Hub(keeper, freeze)
+                await keeper.drain(settings.drain_seconds)
+            finally:
+                keeper.draining = keeper.closed = True
+                nursery.cancel_scope.cancel()
+        return
+    except BaseExceptionGroup as group:
+        # That there is a nursery in here is nobody's business.
+        if len(group.exceptions) > 1:
+            raise
+        raised = group.exceptions[0]
+    raise raised

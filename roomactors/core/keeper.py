@@ -7,6 +7,7 @@ is in `hub`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, final
 
 import trio
@@ -21,7 +22,13 @@ from roomactors.core.outlet import LocalOutlet, Outlet
 from roomactors.core.reply import Reply
 from roomactors.core.room import Room
 from roomactors.core.settings import HubSettings
-from roomactors.errors import BusyError, ClosedHubError, DrainingError, MemberIdTakenError
+from roomactors.errors import (
+    BusyError,
+    ClosedHubError,
+    DrainingError,
+    MemberIdTakenError,
+    RoomActorsError,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -143,9 +150,9 @@ class Keeper:
         if member.leaving or member.end is not None:
             return
         member.leaving = True
-        room = self.rooms.get(member.log.room)
-        if room is not None and room.log is member.log:
-            room.mailbox.force(Leave(member=member.id, seat=member, reason=reason))
+        # A seat without an end is in a room that runs.
+        leave = Leave(member=member.id, seat=member, reason=reason)
+        self.rooms[member.log.room].mailbox.force(leave)
 
     def post(
         self, name: str, command: Command, *, origin: object, accepted: Callable[[], None]
@@ -191,14 +198,18 @@ class Keeper:
                     room.mailbox.post(command, origin=reply, accepted=_nothing)
                     replies.append(reply)
                 for reply in replies:
-                    if not reply.done:
+                    # A room that fails meanwhile has nothing left to do.
+                    with suppress(RoomActorsError):
                         await reply.wait()
 
     def _room(self, name: str) -> Room:
         room = self.rooms.get(name)
         if room is None:
             limit = self.settings.max_rooms
-            if limit and len(self.rooms) >= limit:
+            others = len(self.rooms) - (EVERYONE in self.rooms)
+            # The room of everyone is none of those that are counted: whoever
+            # connects has a seat in it.
+            if limit and others >= limit and name != EVERYONE:
                 raise BusyError(name)
             room = self.rooms[name] = Room(name, self._new_epoch(), self)
             self._nursery.start_soon(room.run, name=f"room {name}")

@@ -1,4 +1,4 @@
-"""Where a member's events go: what a room may ask of it, and the one for members in this process."""
+"""Where a member's events go: what a room may ask of it, and the one of members in this process."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Outlet(ABC):
 
     @abstractmethod
     def end(self, reason: LeftReason) -> None:
-        """Somebody on the server's side ends the member altogether; its seats are already leaving."""
+        """Somebody on the server's side ends the member; its seats are already leaving."""
 
 
 @final

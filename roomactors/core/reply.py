@@ -75,7 +75,7 @@ class Reply(Generic[T, U]):
             self._task = None
 
     async def wait(self) -> U:
-        """The answer. A checkpoint, which waits for the answer if it has not come.
+        """The answer, waited for if it has not come; the others run in any case.
 
         Raises:
           RoomActorsError: the answer was one.

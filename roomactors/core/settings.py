@@ -27,9 +27,11 @@ def bound(default: Number, unit: str, reason: str, *, least: Number | None = Non
         where this is 0.
     """
     smallest = 0 if least is None else least
+    # What is counted is counted in whole numbers; a time may be any.
+    kind = type(default)
 
     def check(_instance: object, attribute: attrs.Attribute[Number], value: Number) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | kind):
             raise TypeError(f"{attribute.name} is a number of {unit}, not {value!r}")
         if not value >= smallest or value == float("inf"):
             raise ValueError(f"{attribute.name} is at least {smallest} {unit}, not {value!r}")
