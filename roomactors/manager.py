@@ -131,12 +131,11 @@ class _Connection(Outlet):
       send: sends one message.
       send_seconds: how long one send may take.
       keeper: of the hub.
-      forget: takes it out of the manager and of the hub.
+      source: the program's own object.
     """
 
     __slots__ = (
         "_cut",
-        "_forget",
         "_idle",
         "_keeper",
         "_leavers",
@@ -149,6 +148,7 @@ class _Connection(Outlet):
         "over",
         "reason",
         "sent",
+        "source",
         "stalled",
     )
 
@@ -159,13 +159,14 @@ class _Connection(Outlet):
         *,
         send_seconds: float,
         keeper: Keeper,
-        forget: Callable[[_Connection, LeftReason], None],
+        source: object,
     ) -> None:
         super().__init__(member_id, None, None)
         self._send = send
         self._send_seconds = send_seconds
         self._keeper = keeper
-        self._forget = forget
+        self.source = source
+        """The program's own object, to know it by."""
         self.reason: RemovedReason | None = None
         """Why it was removed, if the program did not ask for it."""
         self.over = trio.Event()
@@ -235,9 +236,12 @@ class _Connection(Outlet):
             self._leavers.unpark_all()
             self.over.set()
 
-    def close(self) -> None:
-        """Have the writer end once all is sent that is due, or `send_seconds` later."""
-        self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._send_seconds)
+    def close(self, reason: LeftReason) -> None:
+        """Leave all rooms; the writer ends once all that is due is sent, or after `send_seconds`."""
+        if self.closed:
+            return
+        self._keeper.disconnect(self, reason)
+        self._scope.deadline = trio.current_time() + self._send_seconds
         self._idle.unpark_all()
 
     async def wait_until_over(self) -> None:
@@ -332,7 +336,7 @@ class _Connection(Outlet):
     def _remove(self, reason: RemovedReason, left: LeftReason) -> None:
         if not self.closed:
             self.reason = reason
-        self._forget(self, left)
+        self.close(left)
 
     def _is_writer(self) -> bool:
         return self._writer is trio.lowlevel.current_task()
@@ -380,9 +384,10 @@ class ConnectionManager:
         connection is removed and never written to again. A send must let
         itself be cancelled, that is, not be shielded from it.
       on_removed: an async function, called with the id and a `RemovedReason`
-        after a connection was removed for a reason of the manager's; not
-        after `remove_connection`. It runs in the connection's own task, so it
-        may take its time, and close the WebSocket. What it raises is logged.
+        when a connection was removed for a reason of the manager's; not
+        after `remove_connection`. Its id is free from then on. It runs in the
+        connection's own task, so it may take its time, and is the place to end
+        the WebSocket and its handler. What it raises is logged.
 
     Leaving the block removes all connections, and waits, at most
     `send_seconds`, until they have been sent what was broadcast before. If the
@@ -438,8 +443,8 @@ class ConnectionManager:
                         nursery.cancel_scope.deadline = trio.current_time() + self._send_seconds
                     finally:
                         self._nursery = None
-                        for connection in list(self._connections.values()):
-                            self._forget(connection, "left")
+                        for connection in self._connections.values():
+                            connection.close("left")
                 return
             except BaseExceptionGroup as group:
                 # That there is a nursery in here is nobody's business.
@@ -493,8 +498,10 @@ class ConnectionManager:
             send,
             send_seconds=self._send_seconds,
             keeper=keeper,
-            forget=self._forget,
+            source=connection,
         )
+        if connection_id in self._connections:
+            raise ConnectionIdTakenError(connection_id)
         try:
             keeper.connect(added)
         except MemberIdTakenError:
@@ -502,22 +509,29 @@ class ConnectionManager:
         self._connections[connection_id] = added
         self._nursery.start_soon(self._serve, added, name=f"connection {connection_id}")
 
-    async def remove_connection(self, connection_id: str) -> None:
+    async def remove_connection(self, connection_id: str, connection: object = None) -> None:
         """Take a connection out of its rooms and forget it. Idempotent.
 
         At once its id is free and no room lists it. What was broadcast before
         is still sent, for at most `send_seconds`; when this has returned, nothing
         is sent any more. The WebSocket itself stays as it is.
 
+        Args:
+          connection_id: the id.
+          connection: the object that was added. If another has the id by now,
+            that one stays: right where ids are used again, as those of users are.
+
         A checkpoint. If you are cancelled, it is removed all the same, and a
         send that is under way is cut off.
         """
-        connection = self._connections.get(connection_id)
-        if connection is None:
+        found = self._connections.get(connection_id)
+        if found is None or (connection is not None and found.source is not connection):
             await trio.lowlevel.checkpoint()
             return
-        self._forget(connection, "left")
-        await connection.wait_until_over()
+        if not found.closed:
+            del self._connections[connection_id]
+            found.close("left")
+        await found.wait_until_over()
 
     async def join_room(self, connection_id: str, room: str) -> None:
         """Put a connection into a room, which begins if it must. Idempotent.
@@ -534,7 +548,7 @@ class ConnectionManager:
         you are cancelled before that, it is not in.
         """
         check_room_name(room)
-        connection = self._connections.get(connection_id)
+        connection = self._find(connection_id)
         if connection is None:
             await trio.lowlevel.checkpoint()
             raise UnknownConnectionError(connection_id)
@@ -624,12 +638,12 @@ class ConnectionManager:
         return {
             connection.id
             for connection, member in self._seats(room)
-            if self._connections.get(connection.id) is connection and not member.leaving
+            if self._find(connection.id) is connection and not member.leaving
         }
 
     def get_connection_rooms(self, connection_id: str) -> set[str]:
         """The rooms that a connection is in now; none for one that is unknown."""
-        connection = self._connections.get(connection_id)
+        connection = self._find(connection_id)
         if connection is None:
             return set()
         return {room for room in connection.rooms() if not connection.members[room].leaving}
@@ -638,6 +652,10 @@ class ConnectionManager:
 
     async def _serve(self, connection: _Connection) -> None:
         await connection.run()
+        # From here to the hook nothing waits: what the hook does first, it
+        # does before its id can be somebody else's.
+        if self._connections.get(connection.id) is connection:
+            del self._connections[connection.id]
         if connection.reason is None or self._on_removed is None:
             return
         try:
@@ -645,11 +663,10 @@ class ConnectionManager:
         except Exception:
             logger.exception("on_removed failed for %r", connection.id)
 
-    def _forget(self, connection: _Connection, reason: LeftReason) -> None:
-        if self._connections.get(connection.id) is connection:
-            del self._connections[connection.id]
-        self.hub.keeper.disconnect(connection, reason)
-        connection.close()
+    def _find(self, connection_id: str) -> _Connection | None:
+        """The connection of this id, unless it is on its way out."""
+        connection = self._connections.get(connection_id)
+        return None if connection is None or connection.closed else connection
 
     def _data(self, message: str | bytes) -> _Numbered:
         match message:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -280,9 +282,28 @@ async def test_what_is_asked_is_what_is_so() -> None:
         await manager.leave_room("ada", "tea")
         assert manager.get_room_connections("tea") == {"bob"}
         assert manager.get_connection_rooms("ada") == {"coffee"}
+        assert manager.hub.rooms() == ["tea", "coffee"]
         await manager.remove_connection("ada")
         assert manager.get_room_connections("coffee") == set()
         assert manager.get_connection_rooms("ada") == set()
+        assert manager.hub.rooms() == ["tea"]
+
+
+async def test_a_seat_that_is_on_its_way_out_is_listed_no_more() -> None:
+    """As soon as somebody has asked for it, though the room has not had its turn yet."""
+    async with ConnectionManager() as manager:
+        await put(manager, "tea", ada=Peer())
+        seen: list[set[str]] = []
+
+        def look() -> None:
+            seen.append(set(manager.hub.rooms_of("ada")))
+            seen.append(manager.get_room_connections("tea"))
+            seen.append(manager.get_connection_rooms("ada"))
+
+        command = ListMembers(answer=Then(look))
+        manager.hub.keeper.post("tea", command, origin=None, accepted=lambda: None)
+        await manager.leave_room("ada", "tea")
+    assert seen == [{"tea"}, set(), set()]
 
 
 async def test_an_id_that_is_taken_is_an_error() -> None:
@@ -607,6 +628,26 @@ async def test_a_publisher_that_never_rests_loses_nobody_who_keeps_up(
     assert [len(peer.got) for peer in peers.values()] == [600] * 4
 
 
+async def test_a_send_that_never_waits_leaves_the_loop_to_the_others() -> None:
+    """Between two of its messages everybody else has a turn."""
+    go_on, got = trio.Event(), []
+
+    async def send(message: str | bytes) -> None:
+        if not go_on.is_set():
+            await go_on.wait()
+        got.append(message)
+
+    async with ConnectionManager() as manager:
+        await manager.add_connection("ada", object(), send=send)
+        for _ in range(100):
+            await manager.broadcast_to_all("hello")
+        go_on.set()
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        assert 0 < len(got) <= 10
+    assert len(got) == 100
+
+
 async def test_a_stuck_connection_is_waited_for_once(autojump_clock: MockClock) -> None:
     """Once it has sent nothing while a publisher waited, publishers do not wait for it."""
     stuck, ada = Peer(seconds=3), Peer()
@@ -659,6 +700,18 @@ async def test_who_leaves_gets_what_came_before_and_nothing_after(
         await manager.broadcast_to_room("tea", "not for ada")
         await manager.broadcast_to_room("coffee", "for ada")
     assert slow.got == ["0", "1", "2", "for ada"]
+
+
+async def test_leaving_waits_for_what_is_being_sent(autojump_clock: MockClock) -> None:
+    """The last message from before is not on its way any more when `leave_room` returns."""
+    slow = Peer(seconds=2)
+    async with ConnectionManager() as manager:
+        await put(manager, "tea", ada=slow)
+        await manager.broadcast_to_room("tea", "hello")
+        await wait_all_tasks_blocked()
+        assert slow.asked == ["hello"]
+        await manager.leave_room("ada", "tea")
+        assert slow.got == ["hello"]
 
 
 async def test_leaving_does_not_wait_for_what_other_rooms_send(autojump_clock: MockClock) -> None:
@@ -728,17 +781,30 @@ async def test_who_is_removed_gets_what_came_before_and_nothing_after(
 async def test_a_removal_waits_no_longer_than_a_send_may_take(autojump_clock: MockClock) -> None:
     """Then what is being sent is cut off, and the hook has nothing to say: the program asked."""
     removed, on_removed = recorder()
-    stuck = Peer(seconds=3600)
+    slow = Peer(seconds=2)
     async with ConnectionManager(send_seconds=3, on_removed=on_removed) as manager:
-        await put(manager, "tea", ada=stuck)
-        await manager.broadcast_to_room("tea", "hello")
+        await put(manager, "tea", ada=slow)
+        for number in range(5):
+            await manager.broadcast_to_room("tea", str(number))
         await wait_all_tasks_blocked()
-        await trio.sleep(1)
         began = trio.current_time()
         await manager.remove_connection("ada")
-        assert trio.current_time() - began <= 3
-        await trio.sleep(4000)
-    assert (stuck.got, removed) == ([], [])
+        assert trio.current_time() - began == 3
+        await trio.sleep(100)
+    assert (slow.got, slow.asked, removed) == (["0"], ["0", "1"], [])
+
+
+async def test_what_fails_after_a_removal_is_not_reported(autojump_clock: MockClock) -> None:
+    """The program has let the connection go; that it is dead is no news."""
+    removed, on_removed = recorder()
+    dead = Peer(seconds=1, error=OSError("closed meanwhile"))
+    async with ConnectionManager(on_removed=on_removed) as manager:
+        await put(manager, "tea", ada=dead)
+        await manager.broadcast_to_room("tea", "one")
+        await manager.broadcast_to_room("tea", "two")
+        await manager.remove_connection("ada")
+        await wait_all_tasks_blocked()
+    assert (dead.asked, removed) == (["one"], [])
 
 
 async def test_a_removal_that_is_cancelled_removes_at_once(autojump_clock: MockClock) -> None:
@@ -760,12 +826,13 @@ async def test_a_removal_that_is_cancelled_removes_at_once(autojump_clock: MockC
 
 async def test_a_send_may_remove_its_own_connection(autojump_clock: MockClock) -> None:
     """It need not wait for itself, and is not asked again."""
-    asked = []
+    asked, go_on = [], trio.Event()
 
     async with ConnectionManager() as manager:
 
         async def send(message: str | bytes) -> None:
             asked.append(message)
+            await go_on.wait()
             await manager.remove_connection("ada")
 
         await manager.add_connection("ada", object(), send=send)
@@ -773,6 +840,7 @@ async def test_a_send_may_remove_its_own_connection(autojump_clock: MockClock) -
         began = trio.current_time()
         await manager.broadcast_to_room("tea", "one")
         await manager.broadcast_to_room("tea", "two")
+        go_on.set()
         await wait_all_tasks_blocked()
         assert trio.current_time() == began
         assert manager.get_room_connections("tea") == set()
@@ -816,7 +884,9 @@ async def test_a_removed_connection_s_rooms_are_not_the_next_one_s(
             assert manager.get_connection_rooms("ada") == set()
             await manager.join_room("ada", "tea")
             await manager.broadcast_to_room("tea", "for the second")
-    assert (first.got, second.got) == (["for the first"], ["for the second"])
+        assert manager.get_room_connections("tea") == {"ada"}
+        await manager.broadcast_to_all("for the second")
+    assert (first.got, second.got) == (["for the first"], ["for the second"] * 2)
 
 
 async def test_rooms_that_empty_vanish(autojump_clock: MockClock) -> None:
@@ -825,9 +895,12 @@ async def test_rooms_that_empty_vanish(autojump_clock: MockClock) -> None:
         tasks = trio.lowlevel.current_statistics().tasks_living
         await manager.add_connection("ada", Peer())
         await manager.add_connection("bob", Peer(error=OSError()))
+        objects = kinds()
         for number in range(1000):
+            await manager.broadcast_to_room(str(number), "to nobody")
             await manager.join_room("ada", str(number))
             await manager.join_room("bob", str(number))
+            await manager.broadcast_to_room(str(number), "hello", except_=["bob"])
         for number in range(500):
             await manager.leave_room("ada", str(number))
         await manager.remove_connection("ada")
@@ -838,6 +911,13 @@ async def test_rooms_that_empty_vanish(autojump_clock: MockClock) -> None:
         await trio.sleep(10)
         assert manager.hub.statistics().rooms == 0
         assert trio.lowlevel.current_statistics().tasks_living == tasks
+        assert [(kind, more) for kind, more in (kinds() - objects).items() if more > 50] == []
+
+
+def kinds() -> Counter[type]:
+    """How many objects there are of each type, cycles apart."""
+    gc.collect()
+    return Counter(type(thing) for thing in gc.get_objects())
 
 
 # Cancelled
@@ -987,6 +1067,9 @@ async def test_one_that_the_hub_disconnects_is_removed_and_reported(
         await manager.broadcast_to_room("tea", "before")
         hub.disconnect("ada")
         assert manager.get_room_connections("tea") == {"bob"}
+        assert manager.get_connection_rooms("ada") == set()
+        with pytest.raises(UnknownConnectionError):
+            await manager.join_room("ada", "tea")
         assert await hub.leave("bob", "tea")
         assert manager.get_room_connections("tea") == set()
         await manager.broadcast_to_room("tea", "after")
@@ -994,6 +1077,37 @@ async def test_one_that_the_hub_disconnects_is_removed_and_reported(
         assert removed == [("ada", "kicked")]
         assert hub.members() == ["bob"]
     assert ada.got == ["before"]
+
+
+async def test_an_id_is_free_when_the_program_has_been_told(autojump_clock: MockClock) -> None:
+    """Until then a removal waits, so that a hook never speaks of somebody else's connection."""
+    removed, on_removed = recorder()
+    async with ConnectionManager(on_removed=on_removed) as manager:
+        await put(manager, "tea", ada=Peer(seconds=3))
+        await manager.broadcast_to_room("tea", "hello")
+        manager.hub.disconnect("ada")
+        with pytest.raises(ConnectionIdTakenError):
+            await manager.add_connection("ada", Peer())
+        began = trio.current_time()
+        await manager.remove_connection("ada")
+        assert trio.current_time() - began == 3
+        await put(manager, "tea", ada=Peer())
+        await wait_all_tasks_blocked()
+        assert removed == [("ada", "kicked")]
+        assert manager.get_room_connections("tea") == {"ada"}
+
+
+async def test_a_late_removal_leaves_the_next_one_in_place() -> None:
+    """A handler that names its own object removes nobody who has come after it."""
+    first, second = Peer(), Peer()
+    async with ConnectionManager() as manager:
+        await put(manager, "tea", ada=first)
+        await manager.remove_connection("ada", second)
+        assert manager.get_room_connections("tea") == {"ada"}
+        await manager.remove_connection("ada", first)
+        await put(manager, "tea", ada=second)
+        await manager.remove_connection("ada", first)
+        assert manager.get_room_connections("tea") == {"ada"}
 
 
 # The hook
