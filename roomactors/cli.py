@@ -26,8 +26,8 @@ import attrs
 import trio
 
 from roomactors.core.settings import HubSettings, RoomSettings
+from roomactors.errors import CannotConnectError
 from roomactors.server.config import ServerSettings
-from roomactors.server.handshake import CannotConnectError
 from roomactors.server.listen import Server, serve
 from roomactors.terminal import talk
 

@@ -5,6 +5,7 @@
     RoomActorsError
     ├── InvalidDataError (ValueError)        you: a value that JSON cannot carry
     ├── RoomNameError (ValueError)           you: a name that no room may have
+    ├── MemberIdError (ValueError)           you: an id that no member may have
     ├── RefusedError                         the room said no, and nothing changed
     │   ├── RoomFullError
     │   ├── TooManyRoomsError
@@ -16,8 +17,9 @@
     │   └── DrainingError
     ├── ClosedSeatError                      you or the room ended this seat
     ├── ClosedHubError                       the hub's block has been left
-    ├── BrokenRoomError                      the room's task failed; a bug, reported with its traceback
-    ├── AdmissionRefused                     what an ``admit`` function raises to refuse a connection
+    ├── BrokenRoomError                      the room's task failed: a bug, and it is logged
+    ├── AdmissionRefused                     what an ``admit`` function raises to refuse
+    ├── CannotConnectError (ConnectionError) a server could not be reached, or said no
     └── ManagerError
         ├── ConnectionIdTakenError           an id may name one connection at a time
         └── UnknownConnectionError           no connection has that id
@@ -53,6 +55,17 @@ class RoomNameError(RoomActorsError, ValueError):
 
     def __str__(self) -> str:
         return f"a room's name {self.problem}"
+
+
+class MemberIdError(RoomActorsError, ValueError):
+    """No member may have this id."""
+
+    def __init__(self, member: object, problem: str) -> None:
+        super().__init__(member, problem)
+        self.member, self.problem = member, problem
+
+    def __str__(self) -> str:
+        return f"a member's id {self.problem}"
 
 
 class RefusedError(RoomActorsError):
@@ -193,6 +206,23 @@ class AdmissionRefused(RoomActorsError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.message}"
+
+
+class CannotConnectError(RoomActorsError, ConnectionError):
+    """A WebSocket server could not be reached, or did not let us in.
+
+    Args:
+      url: without its query, which may hold a secret.
+      problem: what went wrong, as the end of a sentence.
+      status: the HTTP status with which the server refused; None if it was not that.
+    """
+
+    def __init__(self, url: str, problem: str, status: int | None = None) -> None:
+        super().__init__(url, problem, status)
+        self.url, self.problem, self.status = url, problem, status
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.url}: {self.problem}"
 
 
 class ManagerError(RoomActorsError):

@@ -12,6 +12,7 @@ import trio
 from roomactors.core.commands import Broadcast, Join, Joined, Receipt
 from roomactors.core.events import EVERYONE, Event, LeftReason
 from roomactors.core.member import Member, MemberView
+from roomactors.core.names import check_member_id
 from roomactors.core.outlet import LocalOutlet
 from roomactors.core.reply import Reply, same
 from roomactors.core.room import RoomStatistics
@@ -58,7 +59,8 @@ class RoomHandle:
           RoomFullError: the room has no place left.
           TooManyRoomsError: the member has no place left.
           MemberIdTakenError: the id is in use, in this room or by a client.
-          InvalidDataError, TooLargeError: `info` cannot be sent.
+          MemberIdError: no member may have this id.
+          InvalidDataError, TooLargeError: `info` or `user` cannot be sent.
           BusyError: there are as many rooms as there may be.
           DrainingError, ClosedHubError: the hub is stopping.
 
@@ -68,6 +70,9 @@ class RoomHandle:
         ``disconnected`` if the block ended with an exception.
         """
         keeper = self._hub.keeper
+        check_member_id(member)
+        if user is not None:
+            self._hub.freeze_info(user)  # it stands in the same frames, and must fit there
         payload = None if info is None else self._hub.freeze_info(info)
         outlet = keeper.hold_local_outlet(member, user)
         try:

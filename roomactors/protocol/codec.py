@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, final
 import msgspec
 
 from roomactors.core.events import NOBODY
-from roomactors.core.names import check_room_name
+from roomactors.core.names import MAX_MEMBER_ID_BYTES, check_room_name
 from roomactors.errors import RoomNameError
 from roomactors.protocol.codes import ErrorCode
 from roomactors.protocol.json_data import BadJson, Json, check_json, compact
@@ -30,8 +30,6 @@ MAX_INFO_BYTES: Final = 1024
 """Of `info` as JSON: everyone's roster holds it, and so does each page of `members`."""
 MAX_EXCEPT: Final = 1000
 """Ids in `except`; each read of the log looks into them."""
-MAX_MEMBER_ID_BYTES: Final = 64
-"""Of an id in `except`; no member has a longer one."""
 MAX_MEMBERS_PAGE: Final = 200
 """Entries in one `members` or `joined`: at most about 256 KiB with the largest `info`."""
 

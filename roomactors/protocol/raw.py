@@ -68,13 +68,13 @@ class RawEncoder(Encoder):
 
     def presence(
         self,
-        run: Sequence[MemberJoined | MemberLeft | MemberInfo],  # noqa: ARG002 - all runs alike
-        count: int,  # noqa: ARG002
+        run: Sequence[MemberJoined | MemberLeft | MemberInfo],
+        count: int,
     ) -> bytes:
         """Nothing, for the whole run at once."""
         return b""
 
-    def gap(self, gap: Gap) -> None:  # noqa: ARG002 - all gaps alike
+    def gap(self, gap: Gap) -> None:
         """No frame says it: the connection ends with 4008."""
         return
 

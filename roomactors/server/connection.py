@@ -304,7 +304,8 @@ class Connection:
 
     def joined_frame(self, joined: Joined, ref: object) -> bytes:
         """The reply to a join."""
-        self._roomless = None
+        if self.outlet.has_rooms:
+            self._roomless = None
         return self._dialogue.joined_frame(joined, ref)
 
     def left_frame(self, member: Member, ref: object) -> bytes:
@@ -478,7 +479,7 @@ class Connection:
                 self.close(CloseCode.POLICY, "in no room for too long")
                 return self._close_due
             dues.append(due)
-        if self._pinged is not None and self._heard > self._pinged:
+        if self._pinged is not None and self._heard >= self._pinged:
             self._pinged = None
         if self._pinged is not None:
             due = self._pinged + settings.pong_seconds

@@ -22,7 +22,7 @@ import msgspec
 import trio
 import trio_websocket
 
-from roomactors.errors import RoomActorsError
+from roomactors.errors import CannotConnectError
 from roomactors.server.head import HttpRefusal, Request
 
 Connection = trio_websocket.WebSocketConnection
@@ -97,24 +97,6 @@ class _HeadStream(trio.abc.Stream):
         # trio-websocket closes what it has rejected, and then leaves
         # `wrap_server_stream` waiting for ever.
         self._scope.cancel()
-
-
-@final
-class CannotConnectError(RoomActorsError, ConnectionError):
-    """A WebSocket server could not be reached, or did not let us in.
-
-    Args:
-      url: without its query, which may hold a secret.
-      problem: what went wrong, as the end of a sentence.
-      status: the HTTP status with which the server refused; None if it was not that.
-    """
-
-    def __init__(self, url: str, problem: str, status: int | None = None) -> None:
-        super().__init__(url, problem, status)
-        self.url, self.problem, self.status = url, problem, status
-
-    def __str__(self) -> str:
-        return f"cannot connect to {self.url}: {self.problem}"
 
 
 @asynccontextmanager

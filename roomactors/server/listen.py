@@ -32,7 +32,7 @@ from roomactors.server.dialogue_json import JsonDialogue
 from roomactors.server.dialogue_raw import RawDialogue
 from roomactors.server.drivers import Drivers, Pulse
 from roomactors.server.handshake import upgrade_response
-from roomactors.server.head import HttpRefusal, head_end, parse_head
+from roomactors.server.head import HttpRefusal, Request, head_end, parse_head
 from roomactors.server.links import ENDED, Link, SocketLink, TlsLink, tune
 from roomactors.server.reader import EpollReader
 from roomactors.server.upgrade import ordinary_upgrade_response
@@ -80,6 +80,7 @@ class Server:
         admit: Admit | None,
         tls: ssl.SSLContext | None,
         owns_hub: bool,
+        reader: EpollReader | None = None,
     ) -> None:
         self.hub = hub
         self.settings = settings
@@ -92,14 +93,12 @@ class Server:
         self._nursery = nursery
         self._accepting = trio.CancelScope()
         self._pulse = Pulse()
-        self._reader = (
-            EpollReader(read_bytes=settings.read_bytes) if hasattr(select, "epoll") else None
-        )
+        self._reader = reader
         self._driver = Drivers(
             nursery,
             budget=hub.keeper.budget,
             pulse=self._pulse,
-            reader=self._reader,
+            reader=reader,
             read_bytes=settings.read_bytes,
         )
         self._sockets = 0
@@ -120,7 +119,12 @@ class Server:
         )
 
     async def run(self, listeners: list[socket.socket]) -> None:
-        """Serve until cancelled or drained."""
+        """Serve until cancelled or drained.
+
+        Args:
+          listeners: what to accept from, and to close at the end; none if all
+            links come by `take`.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pulse.run, name="pulse")
             if self._reader is not None:
@@ -212,9 +216,7 @@ class Server:
             del self._per_address[remote]
 
     async def _open(self, link: Link, refusal: HttpRefusal | None) -> None:
-        opened = None
-        with trio.move_on_after(self.settings.opening_seconds):
-            opened = await self._front_door(link, refusal)
+        opened = await self._front_door(link, refusal)
         if opened is not None:
             await self._driver.drive(*opened)
 
@@ -222,14 +224,14 @@ class Server:
         self, link: Link, refusal: HttpRefusal | None
     ) -> tuple[Connection, bytes, bytes] | None:
         """Read the request's head and answer it; what is left is a connection."""
-        buffer = b""
+        deadline = trio.current_time() + self.settings.opening_seconds
         try:
-            while (end := head_end(buffer)) is None:
-                data = await link.receive(self.settings.read_bytes)
-                if not data:
-                    return None
-                buffer += data
-            request = parse_head(buffer[:end], remote=link.remote, secure=link.secure)
+            head = None
+            with trio.move_on_at(deadline):
+                head = await self._read_head(link)
+            if head is None:
+                return None
+            request, early = head
             if refusal is not None:
                 raise refusal
             if not request.is_upgrade:
@@ -238,9 +240,8 @@ class Server:
             plan = plan_upgrade(request, allowed_origins=self.settings.allowed_origins)
             if self.draining:
                 raise HttpRefusal(503, "draining", "this server is stopping, try another")
-            user = await admit_user(
-                request, plan, self._admit, deadline_seconds=self.settings.opening_seconds
-            )
+            left = max(0.0, deadline - trio.current_time())
+            user = await admit_user(request, plan, self._admit, deadline_seconds=left)
             response = ordinary_upgrade_response(request, subprotocol=plan.subprotocol)
             if response is None:
                 response = await upgrade_response(request, subprotocol=plan.subprotocol)
@@ -249,7 +250,17 @@ class Server:
             logger.info("refused %s: %s", link.remote or "?", refused)
             await self._answer(link, refusal_response(refused))
             return None
-        return connection, response, buffer[end:]
+        return connection, response, early
+
+    async def _read_head(self, link: Link) -> tuple[Request, bytes] | None:
+        """The request, and what came behind it; None if the peer sent nothing whole."""
+        buffer = b""
+        while (end := head_end(buffer)) is None:
+            data = await link.receive(self.settings.read_bytes)
+            if not data:
+                return None
+            buffer += data
+        return parse_head(buffer[:end], remote=link.remote, secure=link.secure), buffer[end:]
 
     def _connect(self, link: Link, plan: Plan, user: str | None) -> Connection:
         def dialogue(connection: Connection) -> Dialogue:
@@ -274,10 +285,10 @@ class Server:
 
     async def _answer(self, link: Link, response: bytes) -> None:
         """Write an HTTP response and close, so that it is not lost to a reset."""
-        await link.send_all(response)
-        link.send_eof()
         discarded = 0
         with trio.move_on_after(self.settings.close_seconds):
+            await link.send_all(response)
+            link.send_eof()
             while discarded <= self.settings.close_discard_bytes:
                 data = await link.receive(self.settings.read_bytes)
                 if not data:
@@ -372,14 +383,21 @@ async def serve(
         owns_hub = hub is None
         if hub is None:
             hub = await stack.enter_async_context(open_hub(settings=hub_settings, hooks=hooks))
+        settings = settings or ServerSettings()
+        reader = None
+        if hasattr(select, "epoll"):
+            # Closed after the nursery, whose tasks use it to their end.
+            reader = EpollReader(read_bytes=settings.read_bytes)
+            stack.callback(reader.close)
         nursery = await stack.enter_async_context(trio.open_nursery())
         server = Server(
             hub,
             nursery=nursery,
-            settings=settings or ServerSettings(),
+            settings=settings,
             admit=admit,
             tls=tls,
             owns_hub=owns_hub,
+            reader=reader,
         )
         if unix is None:
             server.port = listeners[0].getsockname()[1]

@@ -21,7 +21,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from roomactors.server.handshake import CannotConnectError
+from roomactors.errors import CannotConnectError
 from roomactors.testing.network import MemoryStream, Wire
 
 HOST = "rooms.test"
@@ -72,7 +72,8 @@ class Client:
       subprotocol: what the server selected; None if nothing.
       welcome: the server's first frame, at ``/ws``; empty elsewhere.
       answers_pings: whether pings of the WebSocket are answered by themselves.
-      answers_close: whether a close frame is answered, and the connection closed.
+      answers_close: whether a close frame is answered, and the connection
+        closed when the server has closed its half.
       pings: payloads of the pings that came.
       pongs: payloads of the pongs that came.
       frames: what has come and was not received yet: str for text, bytes for binary.
@@ -302,7 +303,7 @@ class Client:
         try:
             while True:
                 for event in self._protocol.events():
-                    self._hear(event)
+                    await self._hear(event)
                 data = await self._stream.receive_some()
                 if not data:
                     break
@@ -311,9 +312,10 @@ class Client:
             pass  # reset, by one or the other
         self.closed = self.closing or Closed(NO_CLOSE_FRAME, "")
         self._news.unpark_all()
-        await self._stream.aclose()
+        if self.answers_close:
+            await self._stream.aclose()
 
-    def _hear(self, event: ws.Event) -> None:
+    async def _hear(self, event: ws.Event) -> None:
         match event:
             case ws.TextMessage() | ws.BytesMessage():
                 self._parts.append(event.data)  # type: ignore[arg-type]
@@ -329,7 +331,8 @@ class Client:
             case ws.CloseConnection():
                 self.closing = Closed(int(event.code), event.reason or "")
                 if self.answers_close:
-                    self._nursery.start_soon(self._answer, event.response())
+                    # Before the end of the stream, which comes next, is read.
+                    await self._answer(event.response())
         self._news.unpark_all()
 
     async def _answer(self, event: ws.Event) -> None:

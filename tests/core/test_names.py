@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from roomactors.core.names import check_room_name
-from roomactors.errors import RoomNameError
+from roomactors.core.names import check_member_id, check_room_name
+from roomactors.errors import MemberIdError, RoomNameError
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,26 @@ def test_the_quick_path_and_the_rule_agree(text: str) -> None:
     except RoomNameError:
         accepted = False
     assert accepted == may_be_a_name(text)
+
+
+@pytest.mark.parametrize("member", ["a", "m_" + "x" * 62, "Ada Lovelace", "é" * 32, "$x"])
+def test_a_member_id_of_up_to_64_bytes_is_taken(member: str) -> None:
+    """Bytes count, not characters, and there are no reserved ids."""
+    assert check_member_id(member) == member
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        ("", "is empty"),
+        ("x" * 65, "takes 65 bytes"),
+        ("é" * 33, "takes 66 bytes"),
+        ("a\nb", "control character"),
+        ("\ud800", "surrogate"),
+        (7, "must be a string"),
+    ],
+)
+def test_any_other_member_id_is_refused_with_the_reason(member: str, problem: str) -> None:
+    """The error says what is wrong with it."""
+    with pytest.raises(MemberIdError, match=problem):
+        check_member_id(member)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from roomactors.errors import CannotConnectError
 from roomactors.server.handshake import (
-    CannotConnectError,
     ConnectionClosed,
     open_websocket,
     upgrade_response,
