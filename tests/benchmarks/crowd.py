@@ -327,9 +327,3 @@ class Crowd:
             )
             member.sock.close()
         self._epoll.close()
-
-
-def is_connected(sock: socket.socket) -> bool:
-    """Return whether the kernel still holds the connection open in both directions."""
-    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    return state == 1  # TCP_ESTABLISHED

@@ -58,6 +58,11 @@ def memory_kib(pid: int) -> int:
     return total
 
 
+def open_files(pid: int) -> int:
+    """Return how many files, sockets above all, a process and its descendants have open."""
+    return sum(len(os.listdir(_PROC / str(member) / "fd")) for member in family(pid))  # noqa: PTH208
+
+
 def wait_until_at_rest(pid: int, deadline: float = 10.0) -> None:
     """Wait until a server has nothing left to do.
 
