@@ -232,14 +232,11 @@ class _Connection(Outlet):
             with self._scope:
                 await self._send_all()
         finally:
-            self._leaving.clear()
             self._leavers.unpark_all()
             self.over.set()
 
     def close(self, reason: LeftReason) -> None:
-        """Leave all rooms; the writer ends once all that is due is sent, or after `send_seconds`."""
-        if self.closed:
-            return
+        """Leave all rooms; the writer ends once all is sent, or after `send_seconds`."""
         self._keeper.disconnect(self, reason)
         self._scope.deadline = trio.current_time() + self._send_seconds
         self._idle.unpark_all()
@@ -281,8 +278,7 @@ class _Connection(Outlet):
             member = self._next()
             if member is None:
                 self.stalled = False
-                # In a drain seats stay until the hub ends.
-                if self.closed and (not self.members or self._keeper.draining):
+                if self.closed:
                     return
                 await self._idle.park()
                 continue
@@ -548,7 +544,7 @@ class ConnectionManager:
         you are cancelled before that, it is not in.
         """
         check_room_name(room)
-        connection = self._find(connection_id)
+        connection = self._connections.get(connection_id)
         if connection is None:
             await trio.lowlevel.checkpoint()
             raise UnknownConnectionError(connection_id)
@@ -638,12 +634,12 @@ class ConnectionManager:
         return {
             connection.id
             for connection, member in self._seats(room)
-            if self._find(connection.id) is connection and not member.leaving
+            if self._connections.get(connection.id) is connection and not member.leaving
         }
 
     def get_connection_rooms(self, connection_id: str) -> set[str]:
         """The rooms that a connection is in now; none for one that is unknown."""
-        connection = self._find(connection_id)
+        connection = self._connections.get(connection_id)
         if connection is None:
             return set()
         return {room for room in connection.rooms() if not connection.members[room].leaving}
@@ -662,11 +658,6 @@ class ConnectionManager:
             await self._on_removed(connection.id, connection.reason)
         except Exception:
             logger.exception("on_removed failed for %r", connection.id)
-
-    def _find(self, connection_id: str) -> _Connection | None:
-        """The connection of this id, unless it is on its way out."""
-        connection = self._connections.get(connection_id)
-        return None if connection is None or connection.closed else connection
 
     def _data(self, message: str | bytes) -> _Numbered:
         match message:

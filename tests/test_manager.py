@@ -714,6 +714,19 @@ async def test_leaving_waits_for_what_is_being_sent(autojump_clock: MockClock) -
         assert slow.got == ["hello"]
 
 
+async def test_leaving_waits_no_longer_than_the_connection_lives(
+    autojump_clock: MockClock,
+) -> None:
+    """If it is removed meanwhile, there is nothing more to wait for."""
+    async with ConnectionManager() as manager:
+        await put(manager, "tea", ada=Peer(seconds=3600))
+        began = trio.current_time()
+        await manager.broadcast_to_room("tea", "hello")
+        await trio.sleep(6)
+        await manager.leave_room("ada", "tea")
+        assert trio.current_time() - began == 10
+
+
 async def test_leaving_does_not_wait_for_what_other_rooms_send(autojump_clock: MockClock) -> None:
     """Nothing of this room is due, so it is left at once."""
     async with ConnectionManager() as manager:
@@ -1089,7 +1102,11 @@ async def test_an_id_is_free_when_the_program_has_been_told(autojump_clock: Mock
         with pytest.raises(ConnectionIdTakenError):
             await manager.add_connection("ada", Peer())
         began = trio.current_time()
-        await manager.remove_connection("ada")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.remove_connection, "ada")
+            await wait_all_tasks_blocked()
+            with pytest.raises(ConnectionIdTakenError):
+                await manager.add_connection("ada", Peer())
         assert trio.current_time() - began == 3
         await put(manager, "tea", ada=Peer())
         await wait_all_tasks_blocked()
