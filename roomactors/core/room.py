@@ -64,9 +64,9 @@ logger = logging.getLogger("roomactors")
 
 FRAME_BYTES = 150
 """What a frame takes beside its data, about: to know when a turn's output is full."""
-LIGHT_MEMBERS = 64
-"""A fan-out to so few takes at most half a millisecond; it does not wait for heavy rooms."""
-LOOK_EVERY = 64
+LIGHT_MEMBERS = 8
+"""A fan-out to so few takes less time than waiting would; it does not wait for heavy rooms."""
+LOOK_EVERY = 32
 """Members written to between two looks at the clock."""
 
 

@@ -42,8 +42,11 @@ from roomactors.server.rate import TokenBucket
 
 logger = logging.getLogger("roomactors")
 
-MESSAGES_BETWEEN_LOOKS = 16
+MESSAGES_BETWEEN_LOOKS = 8
 """Messages handled between two looks at the clock."""
+TURN_SECONDS = SLICE_SECONDS / 10
+"""Work for one connection before the others are read, so that one message of somebody who says
+little waits for about ten messages each of those who say much."""
 BAD_MESSAGES_SECONDS = 10.0
 """The time in which too many messages that cannot be read end a connection."""
 WENT_ON_PURPOSE = (CloseCode.DONE, CloseCode.GOING_AWAY)
@@ -210,7 +213,7 @@ class Connection:
         return self._more
 
     def work(self) -> None:
-        """Handle buffered messages until there are no more, it is paused, or a slice is over."""
+        """Handle buffered messages until there are no more, it is paused, or its turn is over."""
         self._more = False
         stopwatch = self.keeper.budget.stopwatch
         began = stopwatch()
@@ -222,7 +225,7 @@ class Connection:
                     break
                 self._handle(frame)
                 handled += 1
-                if not handled % MESSAGES_BETWEEN_LOOKS and stopwatch() - began > SLICE_SECONDS:
+                if not handled % MESSAGES_BETWEEN_LOOKS and stopwatch() - began > TURN_SECONDS:
                     self._more = True
                     break
         except ProtocolViolation as violation:

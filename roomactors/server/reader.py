@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -52,7 +51,7 @@ class EpollReader:
         self._connections: dict[int, Connection] = {}
         self._receive: dict[int, Callable[[int], bytes]] = {}
         self._paused: dict[Connection, int] = {}
-        self._to_go_on: deque[Connection] = deque()
+        self._to_go_on: dict[Connection, None] = {}
 
     def close(self) -> None:
         """Let go of the set."""
@@ -80,7 +79,7 @@ class EpollReader:
         """Go on with a connection that was paused; False if it is not one of these."""
         if connection not in self._paused:
             return False
-        self._to_go_on.append(connection)
+        self._to_go_on[connection] = None
         self._ring()
         return True
 
@@ -137,7 +136,8 @@ class EpollReader:
             if perf_counter() > deadline:
                 self._ring()
                 return
-            connection = self._to_go_on.popleft()
+            connection = next(iter(self._to_go_on))
+            del self._to_go_on[connection]
             number = self._paused.get(connection)
             if number is not None and not connection.paused:
                 self._work(connection, number)
@@ -163,6 +163,7 @@ class EpollReader:
         """The link is being closed: its number may be another socket's the moment after."""
         if self._paused.pop(connection, None) is None:
             self._epoll.unregister(number)
+        self._to_go_on.pop(connection, None)
         del self._connections[number]
         del self._receive[number]
         closed.set()
