@@ -139,7 +139,7 @@ def read_frames(
       A batch whose `base` is `cursor`; None if the encoder has no word for a
       gap that is there, so that the connection must end.
     """
-    lost = log.gap(cursor)
+    lost = log.gap(cursor, end)
     gap: tuple[bytes, int] | None = None
     last = cursor
     if lost is not None:

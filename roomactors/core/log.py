@@ -102,15 +102,20 @@ class Log:
         assert self.base < seq <= self.head
         return self._entries[seq - self.base - 1]
 
-    def gap(self, cursor: int) -> Gap | None:
-        """What a reader at `cursor` has lost for ever; None if nothing."""
+    def gap(self, cursor: int, end: int | None = None) -> Gap | None:
+        """What a reader at `cursor` has lost for ever; None if nothing.
+
+        Args:
+          cursor: the last number that it was given.
+          end: the last number that it is to get; None if there is no end.
+        """
         if cursor >= self.base:
             return None
         return Gap(
             room=self.room,
             epoch=self.epoch,
             first=cursor + 1,
-            last=self.base,
+            last=self.base if end is None else min(self.base, end),
             roster=cursor < self._last_trimmed_change,
         )
 

@@ -152,7 +152,7 @@ class LocalOutlet(Outlet):
                 return volatile.popleft()[1]
             if member.cursor >= end:
                 return None
-            gap = log.gap(member.cursor)
+            gap = log.gap(member.cursor, end)
             if gap is not None:
                 member.cursor = gap.last
                 return gap

@@ -202,3 +202,12 @@ def test_the_log_is_the_end_of_a_plain_list(limits: Limits, steps: list[tuple[st
             if gap is not None:
                 assert (gap.first, gap.last) == (cursor + 1, log.base)
                 assert gap.roster == (cursor < changes_gone)
+
+
+def test_a_gap_ends_where_its_reader_does() -> None:
+    """Who was to get no more than 1 has lost no more than 1."""
+    settings = RoomSettings(log_floor=1)
+    log = log_of(*(message(seq) for seq in (1, 2, 3)), settings=settings)
+    log.trim(1_000.0)
+    assert log.gap(0, 1) == Gap(room="tea", epoch="e1", first=1, last=1)
+    assert log.gap(0, 3) == Gap(room="tea", epoch="e1", first=1, last=2)
