@@ -1,4 +1,4 @@
-"""Signs of life: when a peer is pinged, when it is given up, and when nothing is held against it."""
+"""Signs of life: when a peer is pinged, when given up, and when nothing is held against it."""
 
 from __future__ import annotations
 
