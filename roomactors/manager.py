@@ -26,7 +26,7 @@ from roomactors.core.events import EVERYONE, NOBODY, LeftReason, Message
 from roomactors.core.hub import Hub, open_hub
 from roomactors.core.keeper import Keeper
 from roomactors.core.member import Member, MemberView
-from roomactors.core.names import check_room_name
+from roomactors.core.names import check_member_id, check_room_name
 from roomactors.core.outlet import Outlet
 from roomactors.core.reply import Reply, same
 from roomactors.core.settings import KIB, MIB, HubSettings, RoomSettings
@@ -211,7 +211,7 @@ class _Connection(Outlet):
 
     def finish(self, member: Member, ref: object) -> None:
         """The seat's messages up to its end are still sent."""
-        if not self.over.is_set() and (self._is_due(member) or self._sending is member):
+        if self._is_due(member) or self._sending is member:
             self._leaving[member] = None
         self._idle.unpark_all()
         self._leavers.unpark_all()
@@ -278,7 +278,8 @@ class _Connection(Outlet):
             member = self._next()
             if member is None:
                 self.stalled = False
-                if self.closed:
+                # In a drain seats stay until the hub ends.
+                if self.closed and (not self.members or self._keeper.draining):
                     return
                 await self._idle.park()
                 continue
@@ -476,14 +477,14 @@ class ConnectionManager:
         Raises:
           ConnectionIdTakenError: there is a connection of this id, or another
             member of the hub has it.
-          TypeError: there is no way to send to it, or the id is no string.
+          MemberIdError: no member of a hub may have this id.
+          TypeError: there is no way to send to it.
           RuntimeError: the manager's block has not been entered, or has been left.
           DrainingError, ClosedHubError: the hub is stopping.
 
         A checkpoint. If you are cancelled, it was not added.
         """
-        if not isinstance(connection_id, str):
-            raise TypeError(f"a connection's id is a string, not {connection_id!r}")
+        check_member_id(connection_id)
         send = send or _find_send(connection)
         await trio.lowlevel.checkpoint()
         if self._nursery is None:
