@@ -256,7 +256,6 @@ class _Connection(Outlet):
 
     async def wait_until_left(self, member: Member) -> None:
         """Wait until a seat has ended, and all that it was to get has been sent."""
-        await trio.lowlevel.checkpoint()
         with trio.move_on_after(self._send_seconds) as scope:
             while not self.over.is_set() and (
                 member.end is None or (member in self._leaving and not self._is_writer())
@@ -269,7 +268,7 @@ class _Connection(Outlet):
 
     def is_waited_for(self, member: Member) -> bool:
         """Whether one of its seats is so far behind that a publisher should let the writer run."""
-        return not self.stalled and not self.closed and member.log.head - member.cursor > _AHEAD
+        return not self.stalled and member.log.head - member.cursor > _AHEAD
 
     # The writer
 

@@ -6,6 +6,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -231,7 +232,8 @@ async def test_a_manager_s_own_hub_takes_what_trio_websocket_takes(message: str 
         with pytest.raises(TooLargeError) as refused:
             await manager.broadcast_to_room("tea", message * 2)
         assert refused.value.limit == OWN_HUB.data_bytes
-    assert peer.got == [message]
+        await manager.hub.room("tea").broadcast("x" * 2**20)
+    assert peer.got == [message, "x" * 2**20]
 
 
 # Who is sent to
@@ -518,9 +520,9 @@ async def test_no_byte_follows_half_a_frame(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         stream = trio.StapledStream(wire, server_end.receive_stream)
         nursery.start_soon(
-            wrap_client_stream,
+            wrap_client_stream,  # type: ignore[arg-type]  # it says less than it takes
             nursery,
-            client_end,  # type: ignore[arg-type]  # any stream will do
+            client_end,
             "localhost",
             "/",
         )
@@ -778,16 +780,20 @@ async def test_leaving_waits_for_what_is_being_sent(autojump_clock: MockClock) -
         assert slow.got == ["hello"]
 
 
+@pytest.mark.parametrize("draining", [False, True])
 async def test_leaving_waits_no_longer_than_the_connection_lives(
-    autojump_clock: MockClock,
+    draining: bool, autojump_clock: MockClock
 ) -> None:
-    """If it is removed meanwhile, there is nothing more to wait for."""
+    """If it is removed meanwhile, there is nothing more to wait for, whatever the hub does."""
     async with ConnectionManager() as manager:
         await put(manager, "tea", ada=Peer(seconds=3600))
         began = trio.current_time()
         await manager.broadcast_to_room("tea", "hello")
         await trio.sleep(6)
-        await manager.leave_room("ada", "tea")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.leave_room, "ada", "tea")
+            await wait_all_tasks_blocked()
+            manager.hub.keeper.draining = draining
         assert trio.current_time() - began == 10
 
 
@@ -1176,6 +1182,29 @@ async def test_an_id_is_free_when_the_program_has_been_told(autojump_clock: Mock
         await wait_all_tasks_blocked()
         assert removed == [("ada", "kicked")]
         assert manager.get_room_connections("tea") == {"ada"}
+
+
+async def test_a_hook_comes_first_when_others_wait_for_its_id(autojump_clock: MockClock) -> None:
+    """What it does before it waits, it does while no other connection can have the id."""
+    order = []
+
+    async def on_removed(connection_id: str, reason: RemovedReason) -> None:
+        order.append("told")
+        await trio.lowlevel.checkpoint()
+
+    async with ConnectionManager(on_removed=on_removed) as manager:
+
+        async def add_as_soon_as_possible() -> None:
+            while True:
+                with suppress(ConnectionIdTakenError):
+                    await manager.add_connection("ada", Peer())
+                    order.append("added")
+                    return
+
+        await put(manager, "tea", ada=Peer(passes=20, error=OSError()))
+        await manager.broadcast_to_room("tea", "hello")
+        await add_as_soon_as_possible()
+    assert order == ["told", "added"]
 
 
 async def test_a_late_removal_leaves_the_next_one_in_place() -> None:
