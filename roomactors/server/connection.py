@@ -14,7 +14,6 @@ from typing import Protocol, final
 
 import trio
 
-from roomactors.core.budget import SLICE_SECONDS
 from roomactors.core.commands import Command, Joined
 from roomactors.core.events import LeftReason
 from roomactors.core.keeper import Keeper
@@ -42,11 +41,11 @@ from roomactors.server.rate import TokenBucket
 
 logger = logging.getLogger("roomactors")
 
-MESSAGES_BETWEEN_LOOKS = 8
-"""Messages handled between two looks at the clock."""
-TURN_SECONDS = SLICE_SECONDS / 10
-"""Work for one connection before the others are read, so that one message of somebody who says
-little waits for about ten messages each of those who say much."""
+TURN_MESSAGES = 16
+"""Messages of one connection before the others are read: a tenth of a slice of the loop, so that
+one message of somebody who says little does not wait long for those who say much."""
+TURN_BYTES = 16 * 1024
+"""The same in bytes, for large messages."""
 BAD_MESSAGES_SECONDS = 10.0
 """The time in which too many messages that cannot be read end a connection."""
 WENT_ON_PURPOSE = (CloseCode.DONE, CloseCode.GOING_AWAY)
@@ -142,7 +141,8 @@ class Connection:
         self._parser = FrameParser(
             max_message_bytes=settings.max_message_bytes, max_fragments=settings.max_fragments
         )
-        self.bucket = TokenBucket(settings.broadcasts_per_second, now)
+        rate = settings.broadcasts_per_second
+        self.bucket = TokenBucket(rate, now) if rate else None
         self._waiter: Waiter | None = None
         self._paused_until: float | None = None
         self._more = False
@@ -215,17 +215,16 @@ class Connection:
     def work(self) -> None:
         """Handle buffered messages until there are no more, it is paused, or its turn is over."""
         self._more = False
-        stopwatch = self.keeper.budget.stopwatch
-        began = stopwatch()
-        handled = 0
+        messages, size = 0, 0
         try:
             while not self.paused:
                 frame = self._parser.next()
                 if frame is None:
                     break
                 self._handle(frame)
-                handled += 1
-                if not handled % MESSAGES_BETWEEN_LOOKS and stopwatch() - began > TURN_SECONDS:
+                messages += 1
+                size += len(frame.payload) if isinstance(frame, Text | Binary) else 0
+                if messages >= TURN_MESSAGES or size >= TURN_BYTES:
                     self._more = True
                     break
         except ProtocolViolation as violation:
@@ -237,7 +236,6 @@ class Connection:
             self._partial = self._heard
             self._driver.watch(self, self._heard + self.settings.message_seconds)
         self.outlet.flush()
-        self.keeper.budget.spend(stopwatch() - began)
 
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame, Text) and self._close_due is None:

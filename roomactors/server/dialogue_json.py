@@ -163,9 +163,8 @@ class JsonDialogue:
         if not self._is_or_will_be_in(room):
             self.fail(NotAMemberError(room), request.ref, room)
             return
-        now = trio.current_time()
-        wait = connection.bucket.take(now)
-        if wait:
+        bucket = connection.bucket
+        if bucket is not None and (wait := bucket.take(trio.current_time())):
             self.refuse(
                 ErrorCode.RATE_LIMITED,
                 "you broadcast more often than this server allows",
@@ -173,7 +172,8 @@ class JsonDialogue:
                 room,
                 retry_after=round(wait, 3),
             )
-            if connection.bucket.excess_seconds(now) >= connection.settings.excess_seconds:
+            excess = bucket.excess_seconds(trio.current_time())
+            if excess >= connection.settings.excess_seconds:
                 connection.close(CloseCode.RATE_LIMIT)
             return
         outlet = connection.outlet

@@ -69,11 +69,12 @@ class RawDialogue:
         if error is not None:
             self.fail(error)
             return
-        # There is no word for "too often": what is sent counts, and the next
-        # is read when the rate allows it.
-        wait = connection.bucket.overdraw(trio.current_time())
-        if wait:
-            connection.pause_for(wait)
+        if connection.bucket is not None:
+            # There is no word for "too often": what is sent counts, and the
+            # next is read when the rate allows it.
+            wait = connection.bucket.overdraw(trio.current_time())
+            if wait:
+                connection.pause_for(wait)
 
     # An answer to its own join (see `Answer`)
 

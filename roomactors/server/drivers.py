@@ -13,15 +13,12 @@ from typing import final
 
 import trio
 
-from roomactors.core.budget import Budget
 from roomactors.server.connection import Connection
 from roomactors.server.links import ENDED, Link, SocketLink
 from roomactors.server.reader import EpollReader
 
 logger = logging.getLogger("roomactors")
 
-HEAVY_READ_BYTES = 8 * 1024
-"""A read of so much is worth a millisecond of work: it takes its turn in the shared budget."""
 TLS_WRITE_BYTES = 16 * 1024
 """One TLS record; what such a peer must take within the progress deadline."""
 CHECKS_AT_ONCE = 200
@@ -92,7 +89,6 @@ class Drivers:
 
     Args:
       nursery: where writers run.
-      budget: shared with the rooms.
       pulse: looks at connections.
       reader: reads the plain sockets; None has every connection read by its own task.
       read_bytes: taken from one connection at once.
@@ -102,13 +98,11 @@ class Drivers:
         self,
         nursery: trio.Nursery,
         *,
-        budget: Budget,
         pulse: Pulse,
         reader: EpollReader | None,
         read_bytes: int,
     ) -> None:
         self._nursery = nursery
-        self._budget = budget
         self._pulse = pulse
         self._reader = reader
         self._read_bytes = read_bytes
@@ -172,8 +166,6 @@ class Drivers:
                 data = await connection.link.receive(self._read_bytes)
                 if not data:
                     return
-                if len(data) >= HEAVY_READ_BYTES:
-                    await self._budget.admit()
                 connection.feed(data)
         except ENDED:
             pass  # the peer is gone, or we have closed the link
@@ -182,7 +174,7 @@ class Drivers:
         """Work off what is buffered, and wait while it is paused."""
         while True:
             if connection.more:
-                await self._budget.admit()
+                await trio.lowlevel.checkpoint()
             elif connection.paused:
                 event = self._paused[connection] = trio.Event()
                 await event.wait()

@@ -96,7 +96,6 @@ class Server:
         self._reader = reader
         self._driver = Drivers(
             nursery,
-            budget=hub.keeper.budget,
             pulse=self._pulse,
             reader=reader,
             read_bytes=settings.read_bytes,

@@ -13,7 +13,7 @@ class TokenBucket:
     """Allows `rate` broadcasts a second, and `BURST_SECONDS` of them at once.
 
     Args:
-      rate: broadcasts a second; 0 allows everything.
+      rate: broadcasts a second, more than 0.
       now: seconds, of the clock that `take` is given.
     """
 
@@ -28,8 +28,6 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Use one; returns 0 if there was one, else the seconds until there will be."""
-        if not self._rate:
-            return 0.0
         self._fill(now)
         if self._tokens >= 1.0:
             self._tokens -= 1.0
@@ -40,8 +38,6 @@ class TokenBucket:
 
     def overdraw(self, now: float) -> float:
         """Use one, there or not; returns the seconds after which the debt is paid."""
-        if not self._rate:
-            return 0.0
         self._fill(now)
         self._tokens -= 1.0
         return max(0.0, -self._tokens / self._rate)
