@@ -104,10 +104,9 @@ class Keeper:
         self._check_open()
         if outlet.id in self.outlets:
             raise MemberIdTakenError(outlet.id)
+        everyone = self._room(EVERYONE)
         self.outlets[outlet.id] = outlet
-        view = MemberView(member=outlet.id, user=outlet.user)
-        # One for each connection, so it is bounded as they are.
-        self._room(EVERYONE).mailbox.force(Join(view=view, outlet=outlet, hidden=True))
+        _seat_with_everyone(everyone, outlet)
         self.hook_runner.notify(self._hooks.connected, outlet.id)
 
     def disconnect(self, outlet: Outlet, reason: LeftReason) -> None:
@@ -213,6 +212,10 @@ class Keeper:
                 raise BusyError(name)
             room = self.rooms[name] = Room(name, self._new_epoch(), self)
             self._nursery.start_soon(room.run, name=f"room {name}")
+            if name == EVERYONE:
+                # Not only the first who connects: the room before may have failed.
+                for outlet in self.outlets.values():
+                    _seat_with_everyone(room, outlet)
         return room
 
     def _check_open(self) -> None:
@@ -220,6 +223,12 @@ class Keeper:
             raise ClosedHubError
         if self.draining:
             raise DrainingError
+
+
+def _seat_with_everyone(room: Room, outlet: Outlet) -> None:
+    view = MemberView(member=outlet.id, user=outlet.user)
+    # One for each connection, so it is bounded as they are.
+    room.mailbox.force(Join(view=view, outlet=outlet, hidden=True))
 
 
 def _forget(_value: object) -> None:

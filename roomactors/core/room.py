@@ -466,6 +466,8 @@ class Room:
         self._deliver_apart(member, self._items[start:], base)
 
     def _deliver_apart(self, member: Member, items: list[Entry], base: int) -> None:
+        if member.outlet.closed:
+            return
         # Whose cursor is not this base is behind, and stays so.
         head = self.log.head
         encoder = member.outlet.encoder

@@ -97,6 +97,7 @@ class Lines(Encoder):
         self, *, folds: int = 1_000_000, says_gaps: bool = True, silent: Iterable[str] = ()
     ) -> None:
         self.encoded: list[LogEvent] = []
+        self.folded = 0
         self._folds = folds
         self._says_gaps = says_gaps
         self._silent = frozenset(silent)
@@ -112,6 +113,7 @@ class Lines(Encoder):
     ) -> bytes | None:
         if len(run) < self._folds:
             return None
+        self.folded += 1
         return f"{run[0].room} {run[0].seq}-{run[-1].seq} {count} present\n".encode()
 
     def gap(self, gap: Gap) -> bytes | None:
@@ -154,6 +156,12 @@ class Peer(Outlet):
         return [
             rest for name, _, rest in (got.partition(" ") for got in self.lines) if name == room
         ]
+
+    @property
+    def kept(self) -> int:
+        """Bytes that wait here and not in a log."""
+        own = (len(item) for item in self._queue if isinstance(item, bytes))
+        return len(self._rest) + sum(own)
 
     def accept(self, window: int | None) -> None:
         """Have its socket take so many bytes more, and write what waits."""
@@ -307,26 +315,32 @@ def _nothing() -> None:
 @final
 @attrs.define(eq=False)
 class Client:
-    """A peer that speaks: it sends commands to rooms as a connection does, and never waits."""
+    """A member that sends commands to rooms as a connection does, and never waits."""
 
     keeper: Keeper
-    peer: Peer
+    outlet: Outlet
 
     @property
     def id(self) -> str:
-        return self.peer.id
+        return self.outlet.id
+
+    @property
+    def peer(self) -> Peer:
+        """Its outlet, where that is a client's."""
+        assert isinstance(self.outlet, Peer)
+        return self.outlet
 
     def join(self, room: str, *, info: str | None = None, again: bool = True) -> Outcome[Joined]:
         outcome = Outcome[Joined]()
         payload = None if info is None else text(info)
         view = MemberView(member=self.id, info_payload=payload)
-        command = Join(view=view, outlet=self.peer, again=again, answer=outcome)
+        command = Join(view=view, outlet=self.outlet, again=again, answer=outcome)
         self.keeper.post(room, command, origin=object(), accepted=_nothing)
         return outcome
 
     def leave(self, room: str) -> Outcome[bool]:
         outcome = Outcome[bool]()
-        command = Leave(member=self.id, outlet=self.peer, reason="left", answer=outcome)
+        command = Leave(member=self.id, outlet=self.outlet, reason="left", answer=outcome)
         self.keeper.post(room, command, origin=object(), accepted=_nothing)
         return outcome
 
@@ -343,7 +357,7 @@ class Client:
         command = Broadcast(
             data=text(words),
             sender=self.id,
-            outlet=self.peer,
+            outlet=self.outlet,
             echo=echo,
             excluded=excluded,
             volatile=volatile,
@@ -354,17 +368,17 @@ class Client:
 
     def flood(self, room: str, words: str, accepted: Callable[[], None]) -> Waiter | None:
         """Say something as a connection that holds its places by itself; nobody is told."""
-        command = Broadcast(data=text(words), sender=self.id, outlet=self.peer)
-        return self.keeper.post(room, command, origin=self.peer, accepted=accepted)
+        command = Broadcast(data=text(words), sender=self.id, outlet=self.outlet)
+        return self.keeper.post(room, command, origin=self.outlet, accepted=accepted)
 
     def ask_members(self, room: str) -> Outcome[Present]:
         outcome = Outcome[Present]()
-        command = ListMembers(sender=self.id, outlet=self.peer, answer=outcome)
+        command = ListMembers(sender=self.id, outlet=self.outlet, answer=outcome)
         self.keeper.post(room, command, origin=object(), accepted=_nothing)
         return outcome
 
     def hang_up(self) -> None:
-        self.keeper.disconnect(self.peer, "disconnected")
+        self.keeper.disconnect(self.outlet, "disconnected")
 
 
 def connect(
@@ -400,8 +414,12 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.then: Callable[[], None] = _nothing
+        """Called when it is looked at next, and once."""
 
     def __call__(self) -> float:
+        then, self.then = self.then, _nothing
+        then()
         return self.now
 
     def work(self, seconds: float) -> None:

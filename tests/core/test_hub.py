@@ -10,6 +10,7 @@ import pytest
 from roomactors.core import hub as core_hub
 from roomactors.core.settings import HubSettings
 from roomactors.errors import (
+    BrokenRoomError,
     ClosedHubError,
     ClosedSeatError,
     InvalidDataError,
@@ -127,6 +128,27 @@ async def test_everyone_gets_a_broadcast_once() -> None:
         await settle()
         assert (receipt.room, receipt.seq) == ("$all", 1)
         assert ada.peer.of("$all") == bob.peer.of("$all") == ["1 *: hello"]
+        assert heard(eve) == ["$all 1 *: hello"]
+
+
+async def test_everyone_is_heard_again_after_the_room_of_everyone_failed() -> None:
+    """Whoever is connected has a seat in the next one; what failed is known to who sent it."""
+    clock = Clock()
+
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    async with open_hub(clock=clock) as hub, hub.room("tea").join("eve") as eve:
+        ada = connect(hub, "ada")
+        await settle()
+        clock.then = fail
+        with pytest.raises(BrokenRoomError):
+            await hub.broadcast("lost")
+        assert heard(eve) == []
+        connect(hub, "bob")
+        await hub.broadcast("hello")
+        await settle()
+        assert ada.peer.of("$all") == ["1 *: hello"]
         assert heard(eve) == ["$all 1 *: hello"]
 
 

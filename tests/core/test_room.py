@@ -331,6 +331,20 @@ async def test_who_is_excluded_gets_all_the_rest() -> None:
         assert (receipt.value.seq, receipt.value.epoch) == (6, hub.room("tea").statistics().epoch)
 
 
+async def test_a_turn_that_a_protocol_has_no_words_for_is_no_write() -> None:
+    """And yet its members are caught up."""
+    async with open_hub() as hub:
+        ada, bob = connect(hub, "ada"), connect(hub, "bob", encoder=Lines(silent=["ada"]))
+        ada.join("tea")
+        bob.join("tea")
+        await settle()
+        writes = bob.peer.writes
+        ada.say("tea", "hello")
+        await settle()
+        assert bob.peer.writes == writes
+        assert hub.room("tea").statistics().behind == 0
+
+
 async def test_a_volatile_message_reaches_only_who_is_caught_up() -> None:
     """It has no number and leaves no trace in the log; who is behind never hears of it."""
     async with open_hub() as hub:
@@ -422,6 +436,22 @@ async def test_statistics_say_how_a_room_is() -> None:
         assert (look.mailbox_commands, look.mailbox_bytes, look.mailbox_waiting) == (0, 0, 0)
         assert look.epoch is not None
         assert hub.room("jam").statistics().epoch is None
+
+
+async def test_nothing_is_made_for_those_who_are_gone() -> None:
+    """A crowd that hangs up at once costs one frame for who stays, and not one for each of them."""
+    async with open_hub() as hub:
+        lines = Lines(folds=2)
+        clients = [connect(hub, str(number), encoder=lines) for number in range(20)]
+        for client in clients:
+            client.join("tea")
+        await settle()
+        lines.folded = 0
+        for client in clients[1:]:
+            client.hang_up()
+        await settle()
+        assert lines.folded == 1
+        assert clients[0].peer.of("tea")[-1] == "21-39 1 present"
 
 
 # Sharing the loop
