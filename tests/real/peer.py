@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import ssl
 import struct
@@ -173,6 +174,11 @@ class Peer:
             return False
         self._buffer += data
         return bool(data)
+
+    @property
+    def has_something_to_hear(self) -> bool:
+        """Whether bytes have come that have not been read."""
+        return bool(select.select([self._sock], [], [], 0)[0])
 
     # HTTP
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from tests.real.peer import Peer, upgrade
 from tests.real.processes import Served, wait_until
@@ -21,6 +21,7 @@ def test_a_server_without_files_goes_on_and_recovers() -> None:
         bob.join("tea")
         ada.hear_news()
         files = server.process.open_files
+        begun = time.monotonic()
         crowd = [stack.enter_context(Peer(server.address)) for _ in range(FILES * 2)]
         for peer in crowd:
             peer.send(upgrade())
@@ -30,11 +31,10 @@ def test_a_server_without_files_goes_on_and_recovers() -> None:
             assert bob.hear("message")["data"] == number
             assert ada.hear("ack")["ref"] == number
         # It waits for a file, and does not ask for one all the time.
-        before = _seconds_of_work(server.process.pid)
-        assert server.process.error_line().startswith("ERROR cannot accept a connection")
-        assert server.process.error_line().startswith("ERROR cannot accept a connection")
-        assert _seconds_of_work(server.process.pid) - before < 0.2
-        admitted = [peer for peer in crowd if peer.has_heard]
+        for _ in range(8):
+            assert server.process.error_line().startswith("ERROR cannot accept a connection")
+        assert time.monotonic() - begun > 0.5
+        admitted = [peer for peer in crowd if peer.has_something_to_hear]
         assert 0 < len(admitted) < FILES
         for peer in admitted:
             peer.hang_up()
@@ -45,9 +45,3 @@ def test_a_server_without_files_goes_on_and_recovers() -> None:
         assert wait_until(lambda: server.process.open_files == files)
         with server.peer() as late:
             assert late.join("tea")["count"] == 3
-
-
-def _seconds_of_work(pid: int) -> float:
-    """What a process has used of the processor."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
