@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from roomactors.core.hooks import Hooks
 from roomactors.core.hub import Hub
@@ -25,4 +26,5 @@ def open_hub(
     reason ``closed``. If the block is cancelled or raises, the rooms end at
     once. Entering is no checkpoint, leaving is one.
     """
-    return open_core_hub(freeze=freeze, settings=settings, hooks=hooks)
+    # The hub has the limit on sizes, and says which value is over it.
+    return open_core_hub(freeze=partial(freeze, max_bytes=0), settings=settings, hooks=hooks)

@@ -141,7 +141,11 @@ class Room:
         budget = self._keeper.budget
         ending: RoomActorsError = DrainingError()
         try:
-            while await self._wait_for_commands():
+            while True:
+                if self.roster or self._hidden:
+                    await self.mailbox.wait()
+                elif not await self._linger():
+                    break
                 members = len(self.roster) + len(self._hidden)
                 if members > LIGHT_MEMBERS:
                     await budget.admit()
@@ -160,11 +164,8 @@ class Room:
             self._keeper.retire(self)
             self._end(ending)
 
-    async def _wait_for_commands(self) -> bool:
-        """Wait for a command; False if the room has been empty for its linger time."""
-        if self.roster or self._hidden:
-            await self.mailbox.wait()
-            return True
+    async def _linger(self) -> bool:
+        """Wait for a command to an empty room; False if there was none for the linger time."""
         with trio.move_on_after(self._settings.linger_seconds):
             await self.mailbox.wait()
         # Whoever came at the last moment is in the mailbox: from here to the
@@ -213,14 +214,14 @@ class Room:
 
     def _accept(self, command: Command) -> RefusedError | None:
         match command:
-            case Join():
-                return self._accept_join(command)
             case (
                 Broadcast(sender=sender, outlet=outlet) | ListMembers(sender=sender, outlet=outlet)
             ):
                 if sender is None or self._seat_of(sender, outlet) is not None:
                     return None
                 return NotAMemberError(self.name)
+            case Join():
+                return self._accept_join(command)
             case Leave():
                 return None
             case _:
@@ -259,6 +260,8 @@ class Room:
 
     def _apply(self, command: Command, at: int) -> None:
         match command:
+            case Broadcast():
+                self._apply_broadcast(command, at)
             case Join():
                 member = self._find(command.view.member)
                 if member is None:
@@ -267,8 +270,6 @@ class Room:
                     self._apply_second_join(command, member)
             case Leave():
                 self._apply_leave(command)
-            case Broadcast():
-                self._apply_broadcast(command, at)
             case ListMembers():
                 command.answer.set(
                     Present(log=self.log, roster=self._shown(), count=len(self.roster))
@@ -435,7 +436,7 @@ class Room:
             for encoder, group in self._groups.items()
             if items
         ]
-        self.log.trim(self._now)
+        self.log.trim(self._now, keep_after=self._base)
         for member, (start, base) in apart.items():
             self._deliver_apart(member, items[start:], base)
             yield
