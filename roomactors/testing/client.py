@@ -110,9 +110,14 @@ class Client:
 
     # Saying
 
-    async def send(self, **fields: object) -> None:
-        """Send one JSON message; fields named like keywords go in as ``**{"except": […]}``."""
-        await self.send_text(json.dumps(fields))
+    async def send(self, fields: Mapping[str, object] | None = None, /, **more: object) -> None:
+        """Send one JSON message.
+
+        Args:
+          fields: those whose names Python has taken, like ``{"except": […]}``.
+          more: all others.
+        """
+        await self.send_text(json.dumps({**more, **(fields or {})}))
 
     async def send_text(self, text: str) -> None:
         """Send one text message."""
@@ -189,12 +194,20 @@ class Client:
             raise AssertionError(f"expected {expected}, but this is no JSON object: {text!r}")
         return value
 
-    async def expect(self, *, within: float = WAIT_SECONDS, **fields: object) -> dict[str, Any]:
+    async def expect(
+        self,
+        fields: Mapping[str, object] | None = None,
+        /,
+        *,
+        within: float = WAIT_SECONDS,
+        **more: object,
+    ) -> dict[str, Any]:
         """Wait for the next message, and check that it has these fields with these values.
 
         Args:
+          fields: those whose names Python has taken, like ``{"from": …}``.
           within: seconds.
-          fields: what must be in it; the rest may be anything.
+          more: all others; what else is in the message may be anything.
 
         Returns:
           All of it.
@@ -203,9 +216,10 @@ class Client:
           AssertionError: none came in time, it is another one, or the
             connection has ended.
         """
-        expected = f"a frame with {fields}"
+        wanted = {**more, **(fields or {})}
+        expected = f"a frame with {wanted}"
         frame = await self.receive(within=within, expected=expected)
-        if any(name not in frame or frame[name] != value for name, value in fields.items()):
+        if any(name not in frame or frame[name] != value for name, value in wanted.items()):
             raise AssertionError(f"expected {expected}, but the next one is {frame}")
         return frame
 
