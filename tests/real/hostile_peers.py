@@ -25,7 +25,7 @@ def _asks_and_never_reads(server: Observed) -> None:
         asker = stack.enter_context(server.peer(receive_buffer=4096))
         asker.join("large")
         ask = say("members", room="large", ref="r")
-        taken = asker.fill(ask * 100)
+        taken = asker.fill(ask * 100, most=64 * MEBIBYTE)
         # Each answer is 100 KiB, so if all that was asked had been answered:
         assert taken / len(ask) * 100_000 > 128 * MEBIBYTE
         assert server.process.memory - memory < 16 * MEBIBYTE

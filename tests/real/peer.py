@@ -114,8 +114,12 @@ class Peer:
         with contextlib.suppress(ConnectionError):
             self._sock.sendall(data)
 
-    def fill(self, data: bytes) -> int:
+    def fill(self, data: bytes, *, most: int) -> int:
         """Send the same bytes again and again until the server takes no more for half a second.
+
+        Args:
+          data: what to send.
+          most: bytes that a server in good health never takes.
 
         Returns:
           How many bytes it has taken.
@@ -123,12 +127,13 @@ class Peer:
         self._sock.settimeout(0.5)
         taken = 0
         try:
-            while True:
+            while taken < most:
                 taken += self._sock.send(data)
         except (TimeoutError, ConnectionError):
             return taken
         finally:
             self._sock.settimeout(PATIENCE)
+        raise AssertionError(f"the server takes more than {most} bytes")
 
     def half_close(self) -> None:
         """Say that nothing more will be sent."""
