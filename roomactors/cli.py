@@ -29,7 +29,7 @@ from roomactors.core.settings import HubSettings, RoomSettings
 from roomactors.errors import CannotConnectError
 from roomactors.server.config import ServerSettings
 from roomactors.server.listen import Server, serve
-from roomactors.terminal import talk
+from roomactors.terminal import talk, websocket_url
 
 try:
     import resource
@@ -80,9 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Problem as problem:
         print(f"roomactors: {problem}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except BaseException as error:
+        if _is_only_an_interrupt(error):
+            return INTERRUPTED
+        raise
     return status
+
+
+def _is_only_an_interrupt(error: BaseException) -> bool:
+    # trio's nurseries put the interrupt into groups, perhaps beside cancellations.
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_only_an_interrupt, error.exceptions))
+    return isinstance(error, KeyboardInterrupt)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -304,11 +313,15 @@ def _tune_garbage_collection() -> None:
 
 
 def _join(options: argparse.Namespace) -> int:
+    if options.token is not None and not options.token.isascii():
+        raise _Problem("a token is ASCII")
+    try:
+        url = websocket_url(options.url)
+    except ValueError as error:
+        raise _Problem(f"{options.url!r} is not the URL of a server: {error}") from None
     try:
         return trio.run(
-            partial(
-                talk, options.url, options.room, name=options.name or _login(), token=options.token
-            )
+            partial(talk, url, options.room, name=options.name or _login(), token=options.token)
         )
     except CannotConnectError as error:
         raise _Problem(str(error)) from None

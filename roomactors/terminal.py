@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
 from roomactors.protocol.codes import CloseCode
+from roomactors.server.admission import JSON_PATH
 from roomactors.server.handshake import Connection, ConnectionClosed, open_websocket
 
+ABNORMAL_CLOSURE = 1006
+"""What a client says to itself of a connection that ended without a close frame."""
 FAILED = 1
 """Exit status when the server ended it."""
 
@@ -20,7 +24,7 @@ async def talk(url: str, room: str, *, name: str, token: str | None) -> int:
     """Join a room: lines from stdin are broadcast, what the others say goes to stdout.
 
     Args:
-      url: of the server, with or without ``/ws``; http means ws.
+      url: of the WebSocket, as `websocket_url` makes it.
       room: the room's name.
       name: what the others see.
       token: sent as a bearer token.
@@ -32,18 +36,29 @@ async def talk(url: str, room: str, *, name: str, token: str | None) -> int:
       CannotConnectError: there is no such server, or it said no.
     """
     headers = [] if token is None else [("Authorization", f"Bearer {token}")]
-    async with open_websocket(_websocket_url(url), headers=headers) as connection:
+    async with open_websocket(url, headers=headers) as connection:
         terminal = _Terminal(connection, room, name)
         return await terminal.run()
 
 
-def _websocket_url(url: str) -> str:
-    if "://" not in url:
-        url = f"ws://{url}"
-    scheme, _, rest = url.partition("://")
-    scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
-    rest = rest.rstrip("/")
-    return f"{scheme}://{rest}" if "/" in rest else f"{scheme}://{rest}/ws"
+def websocket_url(url: str) -> str:
+    """What a person wrote, as the URL to connect to.
+
+    Args:
+      url: of a server, with or without scheme and path; http means ws.
+
+    Raises:
+      ValueError: it is not the URL of a server; the message says why.
+    """
+    parts = urlsplit(url if "://" in url else f"ws://{url}")
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in {"ws", "wss"}:
+        raise ValueError("it begins with ws:// or wss://")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    if parts.port == 0:
+        raise ValueError("its port is 0")
+    return parts._replace(scheme=scheme, path=parts.path.rstrip("/") or JSON_PATH).geturl()
 
 
 class _Terminal:
@@ -167,13 +182,14 @@ def _printable(text: str) -> str:
 
 
 def _explain(code: int | None, reason: str | None) -> str:
-    if code is None:
+    if code in {None, ABNORMAL_CLOSURE}:
         return "it went away"
     try:
         meaning = CloseCode(code).meaning
     except ValueError:
         meaning = "closed"
-    return f"{meaning} ({code}{': ' + reason if reason else ''})"
+    more = f": {reason}" if reason and reason != meaning else ""
+    return f"{meaning} ({code}{more})"
 
 
 async def _lines() -> AsyncIterator[str]:

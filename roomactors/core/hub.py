@@ -67,6 +67,11 @@ class Hub:
         outlet = self.keeper.outlets.get(member)
         return [] if outlet is None else outlet.rooms()
 
+    def user_of(self, member: str) -> str | None:
+        """The user behind a member; None if nobody knows, or nobody has this id."""
+        outlet = self.keeper.outlets.get(member)
+        return None if outlet is None else outlet.user
+
     def members(self) -> list[str]:
         """The ids of all who can be sent to, in the order in which they came."""
         return list(self.keeper.outlets)

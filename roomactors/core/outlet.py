@@ -30,7 +30,17 @@ class Outlet(ABC):
     the methods, none of which waits or raises.
     """
 
-    __slots__ = ("__weakref__", "closed", "encoder", "free", "id", "members", "send", "user")
+    __slots__ = (
+        "__weakref__",
+        "closed",
+        "encoder",
+        "free",
+        "id",
+        "max_rooms",
+        "members",
+        "send",
+        "user",
+    )
 
     def __init__(self, member_id: str, user: str | None, encoder: Encoder | None) -> None:
         self.id = member_id
@@ -43,6 +53,8 @@ class Outlet(ABC):
         """It takes nothing more, and nobody may be seated on it."""
         self.send: Callable[[bytes], int] = _takes_nothing
         """One non-blocking write: returns the bytes taken, raises BlockingIOError or OSError."""
+        self.max_rooms = 0
+        """Rooms that it may be in at once; 0: as many as the hub's settings say."""
         self.members: dict[str, Member] = {}
         """Its seats by room name, kept by the rooms."""
 

@@ -241,7 +241,7 @@ class Room:
         limit = self._settings.max_members
         if limit and len(self.roster) >= limit:
             return RoomFullError(self.name, limit)
-        limit = self._keeper.settings.max_rooms_per_member
+        limit = outlet.max_rooms or self._keeper.settings.max_rooms_per_member
         if limit and len(outlet.members) >= limit:
             # A seat that has been given up takes no place, though its room may not know yet.
             kept = [name for name, seat in outlet.members.items() if not seat.leaving]

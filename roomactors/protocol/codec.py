@@ -26,8 +26,6 @@ EVERYONE: Final = "$all"
 
 MAX_REF_BYTES: Final = 128
 """It is sent back as it came, so it is kept while the request is under way."""
-MAX_INFO_BYTES: Final = 1024
-"""Of `info` as JSON: everyone's roster holds it, and so does each page of `members`."""
 MAX_EXCEPT: Final = 1000
 """Ids in `except`; each read of the log looks into them."""
 MAX_MEMBERS_PAGE: Final = 200
@@ -162,11 +160,6 @@ def _join(fields: _Fields) -> Request:
     info = None
     if has_info and fields["info"] is not None:
         info = compact(fields["info"])
-        if len(info) > MAX_INFO_BYTES:
-            raise RequestError(
-                ErrorCode.TOO_LARGE,
-                f"`info` takes {len(info)} bytes as JSON (limit: {MAX_INFO_BYTES})",
-            )
     if room != EVERYONE:
         _check_name(room)
     return _later("join", _LATER_IN_JOIN, fields) or JoinRequest(room, ref, info, has_info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import TYPE_CHECKING, assert_never, final
 
@@ -19,7 +20,7 @@ from roomactors.core.commands import (
 from roomactors.core.events import EVERYONE
 from roomactors.core.member import Member, MemberView
 from roomactors.core.roster import Roster
-from roomactors.errors import DrainingError, NotAMemberError, RoomActorsError
+from roomactors.errors import DrainingError, NotAMemberError, RoomActorsError, TooLargeError
 from roomactors.protocol.codec import (
     MAX_MEMBERS_PAGE,
     BroadcastRequest,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from roomactors.server.connection import Connection
 
 ENCODER = JsonEncoder(text_frame)
+JOINED_BYTES = 32 * 1024
+"""What the answer to a join counts until it is there: a full page of a roster without much info.
+So about eight joins of one connection are under way at a time, whatever it does not read."""
 UNREADABLE = {ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE}
 """Errors of a client that does not speak the protocol, or plays with it."""
 
@@ -129,6 +133,11 @@ class JsonDialogue:
 
     def _join(self, request: JoinRequest) -> None:
         outlet = self._connection.outlet
+        limit = self._connection.keeper.settings.info_bytes
+        if request.info is not None and len(request.info) > limit:
+            error = TooLargeError("the info", len(request.info), limit)
+            self.fail(error, request.ref, request.room)
+            return
         command = Join(
             view=MemberView(member=outlet.id, user=outlet.user, info_payload=request.info),
             outlet=outlet,
@@ -139,10 +148,11 @@ class JsonDialogue:
             answer=_JoinAnswer(self, request.ref, request.room),
         )
         self._joining[request.room] = self._joining.get(request.room, 0) + 1
-        error = self._connection.send_to_room(request.room, command)
-        if error is not None:
+        self._connection.promise(JOINED_BYTES)
+        refusal = self._connection.send_to_room(request.room, command)
+        if refusal is not None:
             self.join_answered(request.room)
-            self.fail(error, request.ref, request.room)
+            self.fail(refusal, request.ref, request.room)
 
     def _leave(self, room: str, ref: Ref | None) -> None:
         outlet = self._connection.outlet
@@ -170,7 +180,8 @@ class JsonDialogue:
                 "you broadcast more often than this server allows",
                 request.ref,
                 room,
-                retry_after=round(wait, 3),
+                # Up, so that who waits so long is let through.
+                retry_after=math.ceil(wait * 1000) / 1000,
             )
             excess = bucket.excess_seconds(trio.current_time())
             if excess >= connection.settings.excess_seconds:
@@ -206,6 +217,7 @@ class JsonDialogue:
 
     def join_answered(self, room: str) -> None:
         """One join less under way."""
+        self._connection.promise(-JOINED_BYTES)
         under_way = self._joining[room] - 1
         if under_way:
             self._joining[room] = under_way

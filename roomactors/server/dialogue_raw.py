@@ -42,6 +42,8 @@ class RawDialogue:
     def opened(self) -> None:
         """Join the room."""
         outlet = self._connection.outlet
+        # Nothing tells the messages of two rooms apart here.
+        outlet.max_rooms = 1
         view = MemberView(member=outlet.id, user=outlet.user)
         error = self._connection.send_to_room(
             self._room, Join(view=view, outlet=outlet, answer=self)

@@ -100,6 +100,7 @@ class Server:
             reader=reader,
             read_bytes=settings.read_bytes,
         )
+        self._reading_heads: set[trio.CancelScope] = set()
         self._sockets = 0
         self._refusing = 0
         self._per_address: dict[str, int] = {}
@@ -226,8 +227,12 @@ class Server:
         deadline = trio.current_time() + self.settings.opening_seconds
         try:
             head = None
-            with trio.move_on_at(deadline):
-                head = await self._read_head(link)
+            with trio.move_on_at(deadline) as scope:
+                self._reading_heads.add(scope)
+                try:
+                    head = await self._read_head(link)
+                finally:
+                    self._reading_heads.discard(scope)
             if head is None:
                 return None
             request, early = head
@@ -312,6 +317,8 @@ class Server:
         settings = self.settings
         self.draining = True
         self._accepting.cancel()
+        for scope in list(self._reading_heads):
+            scope.cancel()  # whoever has asked for nothing yet
         connections = list(self._driver.open)
         random.shuffle(connections)
         spread = min(settings.drain_seconds / 2, SPREAD_SECONDS * len(connections))

@@ -7,6 +7,9 @@ from typing import final
 BURST_SECONDS = 2.0
 """So much of the rate may be used at once: a client that was offline sends what it kept."""
 
+_ROUNDING = 1e-9
+"""Tokens that sums of floats may be short of."""
+
 
 @final
 class TokenBucket:
@@ -29,7 +32,7 @@ class TokenBucket:
     def take(self, now: float) -> float:
         """Use one; returns 0 if there was one, else the seconds until there will be."""
         self._fill(now)
-        if self._tokens >= 1.0:
+        if self._tokens >= 1.0 - _ROUNDING:
             self._tokens -= 1.0
             return 0.0
         if self._excess_since is None:

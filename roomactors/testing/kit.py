@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import final
 
@@ -40,7 +41,7 @@ def open_test_hub(
     began = trio.current_time()
     numbers = count(1)
     return open_hub(
-        freeze=freeze,
+        freeze=partial(freeze, max_bytes=0),
         settings=settings,
         hooks=hooks,
         wall_clock=lambda: START_MS + round((trio.current_time() - began) * 1000),

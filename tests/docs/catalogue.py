@@ -77,7 +77,6 @@ OVER: Final = {
     "MAX_ROOM_NAME_BYTES": "`error` `bad_room_name`, `RoomNameError`; HTTP 400 at `/raw`",
     "MAX_MEMBER_ID_BYTES": "`MemberIdError`; `error` `bad_message` in `except`",
     "MAX_REF_BYTES": "`error` `bad_message`",
-    "MAX_INFO_BYTES": "`error` `too_large`",
     "MAX_EXCEPT": "`error` `too_large`",
     "MAX_MEMBERS_PAGE": "`error` `bad_message` for a `limit` above it; "
     "a roster goes on at `members_next`",
@@ -97,7 +96,6 @@ _CONSTANTS: Final = (
     ("roomactors.core.names", "MAX_ROOM_NAME_BYTES", "bytes"),
     ("roomactors.core.names", "MAX_MEMBER_ID_BYTES", "bytes"),
     ("roomactors.protocol.codec", "MAX_REF_BYTES", "bytes"),
-    ("roomactors.protocol.codec", "MAX_INFO_BYTES", "bytes"),
     ("roomactors.protocol.codec", "MAX_EXCEPT", "member ids"),
     ("roomactors.protocol.codec", "MAX_MEMBERS_PAGE", "members"),
     ("roomactors.protocol.json_v1", "LONGEST_RUN_OF_SINGLES", "events"),

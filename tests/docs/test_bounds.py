@@ -884,14 +884,6 @@ async def _max_ref_bytes() -> str:
         return await refused(ada, type="ping", ref="é" * 64 + "x")
 
 
-@drives("MAX_INFO_BYTES")
-async def _max_info_bytes() -> str:
-    async with server_with() as server:
-        ada = await server.connect()
-        await ada.join("tea", info="x" * 1022)
-        return await refused(ada, type="join", room="hall", info="x" * 1023)
-
-
 @drives("MAX_EXCEPT")
 async def _max_except() -> str:
     async with server_with() as server:

@@ -80,7 +80,7 @@ COMMANDS = [
     for snippet in ALL
     if snippet.language in {"sh", "console"}
     for line in snippet.text.replace("\\\n", "").splitlines()
-    if re.match(r"(\$ )?(python -m )?roomactors ", line)
+    if re.match(r"(\$ )?(python -m )?roomactors (?!--version)", line)
 ]
 
 
@@ -88,7 +88,7 @@ COMMANDS = [
 def test_a_command_of_a_page_is_understood(page: str, command: str) -> None:
     """By the parser of the command line, which would refuse an option that is gone."""
     words = shlex.split(command.removeprefix("python -m "))
-    options = cli._parser().parse_args([word for word in words[1:] if word not in {"&"}])
+    options = cli._parser().parse_args([word for word in words[1:] if word != "&"])
     assert callable(options.run)
 
 
