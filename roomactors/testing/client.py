@@ -189,7 +189,10 @@ class Client:
             connection has ended.
         """
         text = await self.receive_frame(within=within, expected=expected)
-        value = json.loads(text, parse_constant=_refuse) if isinstance(text, str) else None
+        try:
+            value = json.loads(text, parse_constant=_refuse) if isinstance(text, str) else None
+        except ValueError:
+            value = None
         if not isinstance(value, dict):
             raise AssertionError(f"expected {expected}, but this is no JSON object: {text!r}")
         return value
@@ -389,4 +392,4 @@ async def fetch(
 
 
 def _refuse(name: str) -> None:
-    raise AssertionError(f"expected JSON, but {name} is none")
+    raise ValueError(f"{name} is no JSON")
