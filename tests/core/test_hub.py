@@ -116,6 +116,13 @@ async def test_who_is_where() -> None:
         assert (look.rooms, look.members, look.hooks_missed) == (3, 2, 0)
 
 
+async def test_who_is_behind_a_member() -> None:
+    """The user that it came with; None where nobody knows one."""
+    async with open_hub() as hub, hub.room("tea").join("ada", user="Ada L."):
+        connect(hub, "bob")
+        assert [hub.user_of(name) for name in ("ada", "bob", "nobody")] == ["Ada L.", None, None]
+
+
 async def test_everyone_gets_a_broadcast_once() -> None:
     """Whatever rooms they are in, none included; here and over the network."""
     async with open_hub() as hub, hub.room("tea").join("eve") as eve:

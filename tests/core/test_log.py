@@ -97,6 +97,27 @@ def test_a_gap_says_whether_membership_changes_are_in_it() -> None:
     assert [gap.roster for gap in lost if gap is not None] == [True, True, False]
 
 
+def test_what_is_still_to_be_served_is_kept_over_every_limit() -> None:
+    """The events of a turn stay until its members have had them."""
+    log = log_of(*(message(seq) for seq in range(1, 6)), settings=RoomSettings(log_floor=1))
+    log.trim(1_000.0, keep_after=2)
+    assert (log.base, log.head) == (2, 5)
+    log.trim(1_000.0, keep_after=5)
+    assert log.base == 4
+
+
+def test_each_protocol_has_its_own_frame() -> None:
+    """However many there are; each is made once."""
+    log = log_of(message(1))
+    protocols = [Lines() for _ in range(4)]
+    size = log.size
+    for _ in range(2):
+        for lines in protocols:
+            assert log.frame(log.at(1), lines) == b"tea 1 *: hello\n"
+    assert [len(lines.encoded) for lines in protocols] == [1] * 4
+    assert log.size == size + 4 * len(b"tea 1 *: hello\n")
+
+
 def test_info_counts_like_data() -> None:
     """What members say of themselves is held by the log, so it counts."""
     log = log_of(joined(1, info="x" * 100))

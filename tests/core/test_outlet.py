@@ -39,7 +39,7 @@ async def test_a_seat_that_is_behind_the_log_gets_one_gap() -> None:
         assert heard(ada) == ["gap 2-4", "5 *: 3", "6 *: 4"]
 
 
-async def test_volatile_messages_wait_for_a_reader_that_is_about_to_read() -> None:
+async def test_volatile_messages_wait_for_a_reader_about_to_read() -> None:
     """In their place among the others, and none of those that exclude it."""
     async with open_hub() as hub, hub.room("tea").join("ada") as ada, hub.room("tea").join("bob"):
         assert heard(ada) == ["2 +bob"]

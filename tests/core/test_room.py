@@ -272,8 +272,8 @@ async def test_a_leave_names_whom_it_means() -> None:
         assert hub.rooms_of("ada") == []
 
 
-async def test_a_member_without_a_group_of_its_own_left_leaves_none_behind() -> None:
-    """The frames of a protocol that nobody speaks any more are not made."""
+async def test_a_protocol_that_nobody_speaks_any_more_is_not_encoded_for() -> None:
+    """Its last speaker has left; the others' room goes on."""
     async with open_hub() as hub:
         other = Lines()
         ada, bob, eve = connect(hub, "ada"), connect(hub, "bob", encoder=other), connect(hub, "eve")

@@ -8,7 +8,7 @@ from roomactors.core.settings import RoomSettings
 from tests.core.fakes import Client, connect, heard, line, open_hub, settle
 
 
-async def test_what_comes_before_the_join_is_in_the_answer_and_what_comes_after_is_heard() -> None:
+async def test_what_was_before_is_in_the_answer_and_what_comes_after_is_heard() -> None:
     """In one turn: a message, a join, a message."""
     async with open_hub() as hub:
         ada, bob = connect(hub, "ada"), connect(hub, "bob")

@@ -75,13 +75,14 @@ async def test_a_log_keeps_so_many_messages_and_bytes_and_seconds(
 
 async def test_frames_count_in_the_log() -> None:
     """What is kept to be written once more is memory like the event itself."""
-    frame = len(b"tea 10 *: hello\n")
-    room = RoomSettings(log_bytes=5 * (ENTRY_BYTES + 5 + frame), log_floor=1)
+    words = "x" * 1000
+    frame = len(f"tea 10 *: {words}\n")
+    room = RoomSettings(log_bytes=5 * (ENTRY_BYTES + 1000 + frame), log_floor=1)
     async with open_hub(room=room) as hub:
         ada = connect(hub, "ada")
         ada.join("tea")
         for _ in range(20):
-            await hub.room("tea").broadcast("hello")
+            await hub.room("tea").broadcast(words)
         assert hub.room("tea").statistics().log_events == 5
 
 

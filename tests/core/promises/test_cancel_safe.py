@@ -45,7 +45,7 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 @every_call
-async def test_a_call_that_is_cancelled_before_it_asks_does_nothing(call: Call) -> None:
+async def test_a_call_cancelled_before_it_asks_does_nothing(call: Call) -> None:
     """The room is not even woken."""
     async with open_hub() as hub, hub.room("tea").join("ada") as ada:
         connect(hub, "client")
@@ -62,7 +62,7 @@ async def test_a_call_that_is_cancelled_before_it_asks_does_nothing(call: Call) 
 
 
 @every_call
-async def test_a_call_that_is_cancelled_at_the_last_moment_before_the_turn_is_not_done(
+async def test_a_call_cancelled_at_the_last_moment_before_the_turn_is_not_done(
     call: Call,
 ) -> None:
     """The room has been woken, and finds that nobody waits for it any more."""
@@ -83,7 +83,7 @@ async def test_a_call_that_is_cancelled_at_the_last_moment_before_the_turn_is_no
 
 
 @every_call
-async def test_a_call_that_is_cancelled_while_it_stands_in_line_is_not_done(call: Call) -> None:
+async def test_a_call_cancelled_while_it_stands_in_line_is_not_done(call: Call) -> None:
     """What stands behind it goes on, and nothing of it is left in the mailbox."""
     clock = Clock()
     room = RoomSettings(mailbox_commands=1)

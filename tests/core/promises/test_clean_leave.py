@@ -28,6 +28,19 @@ async def test_a_turn_that_holds_a_message_a_leave_and_a_message(window: int | N
         assert ada.peer.of("tea")[-3:] == ["3 ada: before", "4 -bob left", "5 ada: after"]
 
 
+async def test_a_turn_that_begins_with_a_leave() -> None:
+    """Nothing of that turn is for the one who left, though it had kept up until then."""
+    async with open_hub() as hub:
+        ada, bob = connect(hub, "ada"), connect(hub, "bob")
+        ada.join("tea")
+        bob.join("tea")
+        await settle()
+        bob.leave("tea")
+        ada.say("tea", "after")
+        await settle()
+        assert bob.peer.of("tea") == ["joined 1: ada bob", "left: left"]
+
+
 async def test_the_same_holds_for_a_seat_in_this_process() -> None:
     """It reads up to its end, and then learns the reason."""
     async with open_hub() as hub, hub.room("tea").join("bob") as bob:

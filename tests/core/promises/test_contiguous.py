@@ -68,7 +68,7 @@ async def test_volatile_messages_reach_all_who_keep_up_in_their_place(does: list
             assert lines == world.model.hear[name]
 
 
-async def test_a_member_that_is_served_between_two_slices_gets_each_event_once() -> None:
+async def test_a_member_served_between_two_slices_gets_each_event_once() -> None:
     """Its own connection caught it up from the log; the fan-out then passes it over."""
     async with open_hub() as hub:
         ada, bob = connect(hub, "ada"), connect(hub, "bob")
@@ -87,7 +87,7 @@ async def test_a_member_that_is_served_between_two_slices_gets_each_event_once()
         assert bob.peer.of("tea") == ["joined 1: ada bob", "3 ada: once"]
 
 
-async def test_a_member_apart_that_is_served_between_two_slices_gets_each_event_once() -> None:
+async def test_a_member_apart_served_between_two_slices_gets_each_event_once() -> None:
     """What it hears differs from what the others hear, but that it is heard once does not."""
     async with open_hub() as hub:
         ada, bob = connect(hub, "ada"), connect(hub, "bob")
@@ -150,6 +150,20 @@ async def test_a_seat_that_falls_out_of_the_log_is_told_so_once() -> None:
                 await hub.room("tea").broadcast(words)
         await settle()
         assert heard(ada) == ["gap 2-4 roster", "5 *: three", "6 -bob left"]
+
+
+async def test_who_keeps_up_loses_nothing_in_a_turn_that_is_larger_than_the_log() -> None:
+    """It had no chance to read earlier; the next turn may let go of it."""
+    room = RoomSettings(log_messages=2, log_floor=1)
+    async with open_hub(room=room) as hub, hub.room("tea").join("here") as here:
+        ada = connect(hub, "ada")
+        ada.join("tea")
+        await settle()
+        assert heard(here) == ["2 +ada"]
+        for number in range(6):
+            ada.say("tea", str(number))
+        await settle()
+        assert heard(here) == [f"{number + 3} ada: {number}" for number in range(6)]
 
 
 @pytest.mark.parametrize("blocked", [True, False])

@@ -69,7 +69,7 @@ async def test_departures_are_not_announced_in_a_drain() -> None:
         assert ada.peer.of("tea") == ["joined 0: ada", "2 +bob"]
 
 
-async def test_a_room_that_hangs_is_ended_at_the_deadline_and_its_callers_are_answered(
+async def test_a_room_that_hangs_is_ended_at_the_deadline_and_callers_are_answered(
     autojump_clock: MockClock,
 ) -> None:
     """The others' work is done before that."""

@@ -8,12 +8,13 @@ import weakref
 import trio
 from trio.testing import MockClock
 
+from roomactors.core.commands import Broadcast
 from roomactors.core.hub import Hub
 from roomactors.core.log import ENTRY_BYTES
 from roomactors.core.member import Member
 from roomactors.core.room import Room
 from roomactors.core.settings import HubSettings, RoomSettings
-from tests.core.fakes import Clock, connect, open_hub, settle
+from tests.core.fakes import Clock, Lines, Peer, connect, open_hub, settle, text
 
 
 def tasks() -> int:
@@ -75,6 +76,25 @@ async def test_a_crowd_that_came_and_went_leaves_nothing(autojump_clock: MockClo
         await trio.sleep(5.1)
         assert is_empty(hub)
         assert (tasks(), alive(Room), alive(Member)) == before
+
+
+async def test_a_room_that_goes_on_holds_nobody_who_left() -> None:
+    """Neither seats nor ways out nor who asked for something."""
+    async with open_hub() as hub, hub.room("tea").join("stays"):
+        await settle()
+        before = alive(Member), alive(Peer)
+        await come_and_go(hub, 30)
+
+        def ask() -> weakref.ref[Lines]:
+            origin = Lines()  # anything that can be watched
+            said = Broadcast(data=text("hello"))
+            hub.keeper.post("tea", said, origin=origin, accepted=lambda: None)
+            return weakref.ref(origin)
+
+        asked = ask()
+        await settle()
+        assert (alive(Member), alive(Peer)) == before
+        assert asked() is None
 
 
 async def test_refused_calls_leave_nothing(autojump_clock: MockClock) -> None:

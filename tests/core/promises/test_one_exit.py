@@ -92,19 +92,20 @@ async def test_a_late_leave_of_an_earlier_seat_removes_nobody() -> None:
 
 
 async def test_who_was_never_in_never_left() -> None:
-    """A refused or withdrawn join is seen by nobody."""
+    """A join that was refused or given up, or whose connection was lost, is seen by nobody."""
     async with (
         open_hub(room=RoomSettings(max_members=2)) as hub,
         hub.room("tea").join("ada") as ada,
-        hub.room("tea").join("eve"),
     ):
-        bob = connect(hub, "bob")
+        bob, dan, fay = (connect(hub, name) for name in ("bob", "dan", "fay"))
         bob.join("tea")
         bob.hang_up()
-        dan = connect(hub, "dan")
         dan.join("tea").abandoned = True
+        async with hub.room("tea").join("eve"):
+            fay.join("tea")
+            await settle()
         await settle()
-        assert heard(ada) == ["2 +eve"]
+        assert heard(ada) == ["2 +eve", "3 -eve left"]
 
 
 def exits_are_arrivals(lines: list[str]) -> bool:
