@@ -144,8 +144,10 @@ class Connection:
         rate = settings.broadcasts_per_second
         self.bucket = TokenBucket(rate, now) if rate else None
         self._waiter: Waiter | None = None
+        self._promised = 0
         self._paused_until: float | None = None
         self._more = False
+        self._held_up = False
         self._heard = now
         self._pinged: float | None = None
         self._partial: float | None = None
@@ -204,38 +206,47 @@ class Connection:
         return (
             self._waiter is not None
             or self._paused_until is not None
-            or self.outlet.own_bytes > self.settings.own_bytes
-        ) and self._close_due is None
+            or self.outlet.own_bytes + self._promised > self.settings.own_bytes
+        ) and self.is_open
 
     @property
     def more(self) -> bool:
-        """Whether `work` stopped because the others have their turn, with something left to do."""
+        """Whether `work` has something left to do, and only the others have their turn now."""
         return self._more
 
     def work(self) -> None:
         """Handle buffered messages until there are no more, it is paused, or its turn is over."""
-        self._more = False
         messages, size = 0, 0
+        all_handled = False
         try:
-            while not self.paused:
+            while not (self._lost or self.paused):
                 frame = self._parser.next()
                 if frame is None:
+                    all_handled = True
+                    self._note_partial()
                     break
                 self._handle(frame)
                 messages += 1
                 size += len(frame.payload) if isinstance(frame, Text | Binary) else 0
                 if messages >= TURN_MESSAGES or size >= TURN_BYTES:
-                    self._more = True
                     break
         except ProtocolViolation as violation:
             self.close(violation.code, violation.reason)
         except Exception:
             logger.exception("%r failed and is closed", self)
             self.close(CloseCode.INTERNAL)
-        if self._partial is None and self._parser.in_message:
+        # Before it is asked whether replies that wait are a reason to pause.
+        self.outlet.flush()
+        self._held_up = self.paused
+        self._more = not (all_handled or self._lost or self._held_up)
+
+    def _note_partial(self) -> None:
+        """All that is whole has been handled: remember since when the rest is not."""
+        if not self._parser.in_message:
+            self._partial = None
+        elif self._partial is None:
             self._partial = self._heard
             self._driver.watch(self, self._heard + self.settings.message_seconds)
-        self.outlet.flush()
 
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame, Text) and self._close_due is None:
@@ -280,6 +291,12 @@ class Connection:
     def _command_accepted(self) -> None:
         self._waiter = None
         self._resume()
+
+    def promise(self, size: int) -> None:
+        """Count an answer of about so many bytes that a room will give; below 0: it has come."""
+        self._promised += size
+        if size < 0:
+            self._driver.resume(self)
 
     def pause_for(self, seconds: float) -> None:
         """Read nothing more for a while."""
@@ -344,17 +361,18 @@ class Connection:
     def written(self) -> None:
         """The writer has written something, or all: go on with what had to wait for that."""
         # Bytes that a peer takes from a backlog are a sign of life.
-        self._heard = trio.current_time()
+        self._heard = max(self._heard, self.outlet.relented)
         if self._all_written is not None:
             self._all_written.set()
         if self.outlet.emptied:
             self._last_frame_sent()
-        elif not self.paused:
-            self._driver.resume(self)
+        elif self._held_up and not self.paused:
+            self._resume()
 
     async def wait_written(self) -> None:
         """Wait until all that waits has gone out, or the end has begun."""
-        while self.is_open and self.outlet.behind:
+        self.outlet.catch_up()
+        while self.is_open and self.outlet.blocked:
             self._all_written = trio.Event()
             await self._all_written.wait()
 
@@ -414,6 +432,8 @@ class Connection:
         self._lost = True
         self._end(left)
         self.link.abort(reset=reset)
+        # If it was paused, whoever reads it must see that its link is closed.
+        self._driver.resume(self)
 
     def _end(self, left: LeftReason) -> None:
         if self._waiter is not None:

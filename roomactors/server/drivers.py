@@ -41,14 +41,18 @@ class Pulse:
             self._next[connection] = due
             self._count += 1
             heappush(self._due, (due, self._count, connection))
+            self._tidy()
             if due < self._sleeping.deadline:
                 self._sleeping.deadline = due
 
     def forget(self, connection: Connection) -> None:
         """Look at this one no more."""
         self._next.pop(connection, None)
-        # Entries of those that are gone go when they are due, or when they
-        # are most of the heap.
+        self._tidy()
+
+    def _tidy(self) -> None:
+        # Entries of those that are gone, or that are looked at before, go when
+        # they are due, or when they are most of the heap.
         if len(self._due) > 2 * len(self._next) + 100:
             self._due = [entry for entry in self._due if self._next.get(entry[2]) == entry[0]]
             heapify(self._due)
@@ -205,6 +209,9 @@ class Drivers:
         piece = outlet.next_piece()
         if piece is None:
             outlet.rest()
+            if outlet.blocked:
+                # More has come to be written; that must not go on for ever.
+                await trio.lowlevel.checkpoint()
             return
         buffer = piece.buffer
         for start in range(0, len(buffer), TLS_WRITE_BYTES):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Protocol, final
 
 import attrs
@@ -26,6 +27,9 @@ from roomactors.core.ports import Encoder
 
 PIECES_AT_ONCE = 8
 """Writes in one go before the others get their turn, about half a megabyte."""
+BACKLOG_SECONDS = 1.0
+"""A peer that takes nothing for so long, and then something, has shown that it lives. Sooner it
+may only be the kernel, which goes on taking bytes for a peer that is gone."""
 DEFERRED_BYTES = 200
 """What a reply that is made when it is sent counts while it waits."""
 
@@ -116,6 +120,7 @@ class FrameOutlet(Outlet):
         "_dead",
         "_ended",
         "_gone",
+        "_in_flight",
         "_lost",
         "_own",
         "_pong",
@@ -125,6 +130,7 @@ class FrameOutlet(Outlet):
         "_writes_at_once",
         "own_bytes",
         "progress",
+        "relented",
     )
 
     def __init__(
@@ -157,10 +163,13 @@ class FrameOutlet(Outlet):
         self._lost = False
         self._took = False
         self._round = 0
+        self._in_flight = False
         self.own_bytes = 0
-        """Of own frames that wait."""
+        """Of own frames that wait, those included that go out behind a stretch of a log."""
         self.progress = 0.0
         """When the peer last took something, or began to take nothing."""
+        self.relented = -inf
+        """When the peer last took something that had waited for it."""
 
     @property
     def blocked(self) -> bool:
@@ -170,7 +179,9 @@ class FrameOutlet(Outlet):
     @property
     def behind(self) -> bool:
         """Whether anything waits to go out."""
-        return bool(self._own) or bool(self._pong) or self._next_behind() is not None
+        if self._own or self._pong:
+            return True
+        return not self.closed and self._next_behind() is not None
 
     @property
     def has_rooms(self) -> bool:
@@ -220,7 +231,7 @@ class FrameOutlet(Outlet):
     @property
     def emptied(self) -> bool:
         """Whether the last frame has been queued, and has gone."""
-        return self._ended and not self._own
+        return self._ended and not self._own and not self._in_flight
 
     # What rooms ask for
 
@@ -247,13 +258,19 @@ class FrameOutlet(Outlet):
     def _push_tail(self, tail: Tail) -> None:
         if not self.closed:
             self._own.append(tail)
-            self.own_bytes += DEFERRED_BYTES
+            self.own_bytes += DEFERRED_BYTES + len(tail.frame)
             self.free = False
 
     def deliver(self, member: Member, batch: Batch) -> None:
         """Write a turn's events after what waits, if nothing is in the way."""
         if self.closed or self._blocked:
             return
+        try:
+            self._deliver(member, batch)
+        except Exception as error:  # noqa: BLE001 - the connection's end, which reports it
+            self.broken(error)
+
+    def _deliver(self, member: Member, batch: Batch) -> None:
         if not self._writes_at_once:
             if self._idle_at(member, batch) and batch.buffer:
                 # The turn's shared buffer, by reference; volatile messages reach
@@ -302,6 +319,13 @@ class FrameOutlet(Outlet):
         """Write what waits, as far as it is taken and as far as is fair."""
         if self._blocked or self.free or self._dead or (self.closed and not self._ended):
             return
+        try:
+            self._flush()
+        except Exception as error:  # noqa: BLE001 - the connection's end, which reports it
+            # A bug of ours must not end the room that has only asked for this.
+            self.broken(error)
+
+    def _flush(self) -> None:
         if not self._writes_at_once:
             if self.behind:
                 self._block()
@@ -315,13 +339,20 @@ class FrameOutlet(Outlet):
                 return
         self._block()
 
+    def catch_up(self) -> None:
+        """Write also what rooms that are in the midst of a fan-out would write a moment later."""
+        self.free = False
+        self.flush()
+
     def unblock(self) -> None:
         """The peer may take more now."""
         since = self.progress
         self._blocked = False
         self._took = False
         self.flush()
-        if self._blocked and not self._took:
+        if self._took:
+            self._note_relented(since)
+        elif self._blocked:
             self.progress = since
 
     def rest(self) -> None:
@@ -331,7 +362,12 @@ class FrameOutlet(Outlet):
         self.flush()
 
     def next_piece(self) -> Piece | None:
-        """What is to go out next; None if nothing waits."""
+        """What is to go out next; None if nothing waits. `piece_taken` follows."""
+        piece = self._take_out()
+        self._in_flight = piece is not None
+        return piece
+
+    def _take_out(self) -> Piece | None:
         own: list[bytes] = []
         size = 0
         while self._own and size < self._catch_up_bytes:
@@ -343,8 +379,8 @@ class FrameOutlet(Outlet):
                 if self._lost:
                     break
                 self._own.popleft()
-                self.own_bytes -= DEFERRED_BYTES
                 frame = item.frame
+                self.own_bytes -= DEFERRED_BYTES + len(frame)
                 if item.last:
                     self._gone.append(item.member)
             elif isinstance(item, Deferred):
@@ -372,10 +408,17 @@ class FrameOutlet(Outlet):
 
     def note_progress(self) -> None:
         """The peer has taken something."""
+        self._note_relented(self.progress)
         self.progress = self._clock()
+
+    def _note_relented(self, since: float) -> None:
+        now = self._clock()
+        if now - since >= BACKLOG_SECONDS:
+            self.relented = now
 
     def piece_taken(self, piece: Piece, count: int) -> None:
         """Account for a write of `count` bytes of a piece, all or fewer."""
+        self._in_flight = False
         for index, frame in enumerate(piece.own):
             if count < len(frame):
                 back = [frame[count:], *piece.own[index + 1 :]]

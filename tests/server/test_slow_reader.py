@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from roomactors import HubSettings, MemberJoined, Message, RoomSettings
+from roomactors import HubSettings, MemberJoined, Message, RoomSettings, ServerSettings
 from roomactors.server.outlet import FrameOutlet
 from roomactors.testing import Client, Closed, MemoryServer, open_test_server
 from tests.server.moments import at, just_before
@@ -729,7 +729,8 @@ async def test_volatile_messages_reach_only_who_has_kept_up(autojump_clock: Mock
 
 async def test_a_volatile_message_that_was_cut_is_finished(autojump_clock: MockClock) -> None:
     """It began to go out, so the rest follows, and then the log."""
-    async with open_test_server() as server:
+    unpinged = ServerSettings(heartbeat_seconds=1000)
+    async with open_test_server(settings=unpinged) as server:
         ada, bob = await two_in_tea(server)
         for k in range(1, 120):
             bob.incoming.take(k, then=0)
