@@ -29,7 +29,7 @@ from examples import (
     manager_trio_websocket,
 )
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs/howto/replace-a-connection-manager.md"
 
 INCLUDED = re.compile(r"<!-- include: (\S+) -->\n```python\n(.*?)```", re.DOTALL)

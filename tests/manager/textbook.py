@@ -1,7 +1,7 @@
 """The connection manager that everybody writes, and a connection to give to it and to ours.
 
 The manager is what tutorials show: a dict of sockets and a dict of sets of
-their ids, with no more care than they take. `test_manager_differential` runs
+their ids, with no more care than they take. `test_differential` runs
 the same scenarios on it and on `roomactors.ConnectionManager`.
 """
 

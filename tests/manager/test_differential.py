@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roomactors import ConnectionIdTakenError, ConnectionManager
-from tests.textbook_manager import Peer, TextbookManager
+from tests.manager.textbook import Peer, TextbookManager
 
 NAMES = ("ada", "bob", "cleo", "dan")
 

@@ -35,8 +35,8 @@ from roomactors import (
 )
 from roomactors.core.commands import ListMembers, Present
 from roomactors.errors import RoomActorsError
-from roomactors.manager import OWN_HUB
-from tests.textbook_manager import Peer
+from roomactors.manager.manager import OWN_HUB
+from tests.manager.textbook import Peer
 
 SMALL = HubSettings(room=RoomSettings(log_messages=64, log_floor=64), data_bytes=100)
 

@@ -1,33 +1,26 @@
-"""`ConnectionManager`: rooms for programs that have a WebSocket server of their own.
+"""The manager: connections by their ids, in rooms by their names.
 
-The familiar operations over a hub: each connection is an outlet with one task
-that writes to it, and reads from its rooms' logs by the connection's cursors.
-Nothing here knows a WebSocket library; it asks of a connection only a way to
-send.
+Nothing here knows a WebSocket library; what sends to a connection is in
+`connection`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from types import TracebackType
-from typing import Final, Literal, TypeAlias, cast, final
+from typing import Final, TypeAlias, final
 
 import trio
 
-from roomactors.core.batch import Batch
 from roomactors.core.commands import Broadcast, Join, Joined, Receipt
-from roomactors.core.data import Data
-from roomactors.core.events import EVERYONE, NOBODY, LeftReason, Message
+from roomactors.core.events import EVERYONE, NOBODY
 from roomactors.core.hub import Hub, open_hub
-from roomactors.core.keeper import Keeper
 from roomactors.core.member import Member, MemberView
 from roomactors.core.names import check_member_id, check_room_name
-from roomactors.core.outlet import Outlet
 from roomactors.core.reply import Reply, same
 from roomactors.core.settings import KIB, MIB, HubSettings, RoomSettings
 from roomactors.errors import (
@@ -37,21 +30,11 @@ from roomactors.errors import (
     TooLargeError,
     UnknownConnectionError,
 )
-from roomactors.protocol.json_data import Json, freeze
-from roomactors.protocol.raw import RawEncoder, binary_to_data
+from roomactors.manager.connection import Connection, Numbered, RemovedReason, Send, find_send
+from roomactors.protocol.json_data import freeze
+from roomactors.protocol.raw import binary_to_data
 
 logger = logging.getLogger("roomactors")
-
-Send: TypeAlias = Callable[[str | bytes], Awaitable[object]]
-"""Sends one whole message: text for str, binary for bytes."""
-
-RemovedReason = Literal["send_failed", "send_timed_out", "lagged", "kicked"]
-"""Why a connection was removed although the program did not ask the manager to.
-
-``send_failed``: its send raised; ``send_timed_out``: its send took longer than `send_seconds`;
-``lagged``: messages that it was to get are in the room's log no more, or it left a room and did
-not take the rest of it in `send_seconds`; ``kicked``: by `Hub.disconnect`.
-"""
 
 OnRemoved: TypeAlias = Callable[[str, RemovedReason], Awaitable[object]]
 
@@ -69,294 +52,11 @@ OWN_HUB: Final = HubSettings(
 )
 """The bounds of the hub that a manager opens for itself, where they are not the usual ones."""
 
-_AHEAD: Final = 8
-"""Messages: a publisher waits for nobody who is so near."""
 _PASSES: Final = 32
 """Passes of trio's loop: a send over loopback takes 2, so who has sent nothing in so many waits
 for its peer and not for its turn on the processor."""
 
-# Cached beside the log's entry like any other protocol's frames, and counted there.
-_MESSAGES: Final = RawEncoder(text=b"t".__add__, binary=b"b".__add__)
-
 _numbers = count(1)
-
-
-@final
-class _Numbered(Data):
-    """A message with its number in the order in which all rooms of the process took theirs."""
-
-    number = 0
-
-    def value(self) -> object:
-        """A fresh Python value."""
-        return Json(self).value()
-
-
-def _find_send(connection: object) -> Send:
-    """How to send to this object.
-
-    The first of these that it has: ``send_message`` (trio-websocket), ``send_text``
-    together with ``send_bytes`` (Starlette, whose ``send`` takes something else),
-    ``send`` (Quart-Trio and others).
-
-    Raises:
-      TypeError: it has none of them.
-    """
-    whole = getattr(connection, "send_message", None)
-    if callable(whole):
-        return cast("Send", whole)
-    text = getattr(connection, "send_text", None)
-    binary = getattr(connection, "send_bytes", None)
-    if callable(text) and callable(binary):
-
-        async def send(message: str | bytes) -> None:
-            await (text(message) if isinstance(message, str) else binary(message))
-
-        return send
-    whole = getattr(connection, "send", None)
-    if callable(whole):
-        return cast("Send", whole)
-    raise TypeError(
-        f"a {type(connection).__name__} has no send_message, no send_text with send_bytes, "
-        "and no send; say how to send to it with send="
-    )
-
-
-@final
-class _Connection(Outlet):
-    """One connection: its seats, and the loop that sends what is due to them.
-
-    Args:
-      member_id: the connection's id, which is its member id in the hub.
-      send: sends one message.
-      send_seconds: how long one send may take.
-      keeper: of the hub.
-      source: the program's own object.
-    """
-
-    __slots__ = (
-        "_cut",
-        "_idle",
-        "_keeper",
-        "_leavers",
-        "_leaving",
-        "_scope",
-        "_send",
-        "_send_seconds",
-        "_sending",
-        "_writer",
-        "over",
-        "reason",
-        "sent",
-        "source",
-        "stalled",
-    )
-
-    def __init__(
-        self,
-        member_id: str,
-        send: Send,
-        *,
-        send_seconds: float,
-        keeper: Keeper,
-        source: object,
-    ) -> None:
-        super().__init__(member_id, None, None)
-        self._send = send
-        self._send_seconds = send_seconds
-        self._keeper = keeper
-        self.source = source
-        """The program's own object, to know it by."""
-        self.reason: RemovedReason | None = None
-        """Why it was removed, if the program did not ask for it."""
-        self.over = trio.Event()
-        """Nothing is sent any more."""
-        self.sent = 0
-        """Messages, so that one can see that it gets on."""
-        self.stalled = False
-        """It has been waited for in vain, and has not caught up since."""
-        self._scope = trio.CancelScope()
-        self._cut = False
-        self._writer: trio.lowlevel.Task | None = None
-        self._idle = trio.lowlevel.ParkingLot()
-        self._sending: Member | None = None
-        # Seats that have ended and are still to be served, up to their end.
-        self._leaving: dict[Member, None] = {}
-        self._leavers = trio.lowlevel.ParkingLot()
-
-    # What rooms tell it
-
-    def seated(self, joined: Joined, ref: object) -> None:
-        """Nothing to say: whoever asked has the answer."""
-
-    def deliver(self, member: Member, batch: Batch) -> None:
-        """Wake the writer, if there is something to send.
-
-        Volatile messages are kept for one who has been sent all else.
-        """
-        if batch.volatile and member.cursor == batch.base:
-            if member.volatile is None:
-                member.volatile = deque(maxlen=self._keeper.settings.volatile_queue)
-            for entry in batch.volatile:
-                if isinstance(entry.event, Message) and member.id not in entry.event.excluded:
-                    member.volatile.append((entry.seq, entry.event))
-        if self._is_due(member):
-            self._idle.unpark_all()
-
-    def taken(self, member: Member, batch: Batch, count: int) -> None:
-        """Never called: it has no frames."""
-
-    def broken(self, error: Exception) -> None:
-        """Never called: it has no `send`."""
-
-    def finish(self, member: Member, ref: object) -> None:
-        """The seat's messages up to its end are still sent."""
-        if self._is_due(member) or self._sending is member:
-            self._leaving[member] = None
-        self._idle.unpark_all()
-        self._leavers.unpark_all()
-
-    def flush(self) -> None:
-        """The writer has been woken already."""
-
-    def end(self, reason: LeftReason) -> None:
-        """`Hub.disconnect`."""
-        self._remove("kicked", reason)
-
-    # What the manager asks of it
-
-    async def run(self) -> None:
-        """Send what is due until the connection is at its end."""
-        self._writer = trio.lowlevel.current_task()
-        try:
-            with self._scope:
-                await self._send_all()
-        finally:
-            self._leavers.unpark_all()
-            self.over.set()
-
-    def close(self, reason: LeftReason) -> None:
-        """Leave all rooms; the writer ends once all is sent, or after `send_seconds`."""
-        self._keeper.disconnect(self, reason)
-        self._scope.deadline = trio.current_time() + self._send_seconds
-        self._idle.unpark_all()
-
-    async def wait_until_over(self) -> None:
-        """Wait until nothing is sent any more. If cancelled, what is being sent is cut off."""
-        if self._is_writer():
-            # Its own send asks for the end: that it waits for itself is of no use.
-            self._cut = True
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            await self.over.wait()
-        except trio.Cancelled:
-            self._scope.cancel()
-            raise
-
-    async def wait_until_left(self, member: Member) -> None:
-        """Wait until a seat has ended, and all that it was to get has been sent."""
-        with trio.move_on_after(self._send_seconds) as scope:
-            while not self.over.is_set() and (
-                member.end is None or (member in self._leaving and not self._is_writer())
-            ):
-                await self._leavers.park()
-        if scope.cancelled_caught:
-            self._scope.cancel()
-            self._remove("lagged", "lagged")
-            await self.over.wait()
-
-    def is_waited_for(self, member: Member) -> bool:
-        """Whether one of its seats is so far behind that a publisher should let the writer run."""
-        return not self.stalled and member.log.head - member.cursor > _AHEAD
-
-    # The writer
-
-    async def _send_all(self) -> None:
-        while not self._cut:
-            member = self._next()
-            if member is None:
-                self.stalled = False
-                # In a drain seats stay until the hub ends.
-                if self.closed and (not self.members or self._keeper.draining):
-                    return
-                await self._idle.park()
-                continue
-            if member.log.gap(member.cursor) is not None:
-                # A stream of messages has no word for a hole in it.
-                self._remove("lagged", "lagged")
-                return
-            message = _take(member)
-            self._sending = member
-            try:
-                with trio.move_on_after(self._send_seconds) as scope:
-                    await self._send(message)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this connection's end
-                logger.info("connection %r is removed: its send raised %r", self.id, error)
-                self._remove("send_failed", "disconnected")
-                return
-            finally:
-                self._sending = None
-            if scope.cancel_called:
-                # Half a frame may be on its way; whatever came after it would be read as its rest.
-                self._remove("send_timed_out", "lagged")
-                return
-            self.sent += 1
-            # A send that never waits must not keep the loop to itself.
-            await trio.lowlevel.checkpoint()
-
-    def _next(self) -> Member | None:
-        """The seat whose next message is due first, in the order in which the rooms took them."""
-        for member in [member for member in self._leaving if not self._is_due(member)]:
-            del self._leaving[member]
-            self._leavers.unpark_all()
-        due = (member for member in self.members.values() if self._is_due(member))
-        return min(chain(self._leaving, due), key=_number, default=None)
-
-    def _is_due(self, member: Member) -> bool:
-        """Whether there is a message, or a gap, for this seat; goes past all else."""
-        log = member.log
-        end = log.head if member.end is None else member.end
-        while True:
-            if member.volatile and member.volatile[0][0] <= member.cursor:
-                return True
-            if member.cursor >= end:
-                return False
-            if member.cursor < log.base:
-                return True
-            event = log.at(member.cursor + 1).event
-            if type(event) is Message and member.id not in event.excluded:
-                return True
-            member.cursor += 1
-
-    def _remove(self, reason: RemovedReason, left: LeftReason) -> None:
-        if not self.closed:
-            self.reason = reason
-        self.close(left)
-
-    def _is_writer(self) -> bool:
-        return self._writer is trio.lowlevel.current_task()
-
-
-def _number(member: Member) -> int:
-    """When a seat's next message was taken by its room; 0 if it did not come from a manager."""
-    log = member.log
-    if (member.volatile and member.volatile[0][0] <= member.cursor) or member.cursor < log.base:
-        return 0
-    event = log.at(member.cursor + 1).event
-    assert type(event) is Message
-    return event.payload.number if isinstance(event.payload, _Numbered) else 0
-
-
-def _take(member: Member) -> str | bytes:
-    """A seat's next message, which it has been given with that."""
-    volatile = member.volatile
-    if volatile and volatile[0][0] <= member.cursor:
-        frame = _MESSAGES.event(volatile.popleft()[1])
-    else:
-        member.cursor += 1
-        frame = member.log.frame(member.log.at(member.cursor), _MESSAGES)
-    return frame[1:].decode() if frame.startswith(b"t") else frame[1:]
 
 
 @final
@@ -404,7 +104,7 @@ class ConnectionManager:
         self._on_removed = on_removed
         self._nursery: trio.Nursery | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
-        self._connections: dict[str, _Connection] = {}
+        self._connections: dict[str, Connection] = {}
         self._gates: dict[str, trio.Lock] = {}
 
     async def __aenter__(self) -> ConnectionManager:
@@ -484,12 +184,12 @@ class ConnectionManager:
         A checkpoint. If you are cancelled, it was not added.
         """
         check_member_id(connection_id)
-        send = send or _find_send(connection)
+        send = send or find_send(connection)
         await trio.lowlevel.checkpoint()
         if self._nursery is None:
             raise RuntimeError("connections are added within the manager's block")
         keeper = self.hub.keeper
-        added = _Connection(
+        added = Connection(
             connection_id,
             send,
             send_seconds=self._send_seconds,
@@ -646,7 +346,7 @@ class ConnectionManager:
 
     # Below the surface
 
-    async def _serve(self, connection: _Connection) -> None:
+    async def _serve(self, connection: Connection) -> None:
         await connection.run()
         # From here to the hook nothing waits: what the hook does first, it
         # does before its id can be somebody else's.
@@ -659,12 +359,12 @@ class ConnectionManager:
         except Exception:
             logger.exception("on_removed failed for %r", connection.id)
 
-    def _data(self, message: str | bytes) -> _Numbered:
+    def _data(self, message: str | bytes) -> Numbered:
         match message:
             case str():
-                data = _Numbered(freeze(message, max_bytes=0))
+                data = Numbered(freeze(message, max_bytes=0))
             case bytes():
-                data = _Numbered(binary_to_data(message))
+                data = Numbered(binary_to_data(message))
             case _:
                 raise TypeError(
                     f"a message is a str or bytes, not a {type(message).__name__}; "
@@ -675,7 +375,7 @@ class ConnectionManager:
             raise TooLargeError("the message", len(data), limit)
         return data
 
-    async def _broadcast(self, name: str, data: _Numbered, excluded: frozenset[str]) -> None:
+    async def _broadcast(self, name: str, data: Numbered, excluded: frozenset[str]) -> None:
         def number(_receipt: Receipt) -> None:
             data.number = next(_numbers)
 
@@ -712,7 +412,7 @@ class ConnectionManager:
             for connection, sent in behind.items():
                 connection.stalled = connection.sent == sent
 
-    def _seats(self, name: str) -> Iterator[tuple[_Connection, Member]]:
+    def _seats(self, name: str) -> Iterator[tuple[Connection, Member]]:
         """Connections in a room, with their seats there."""
         if name == EVERYONE:
             for connection in self._connections.values():
@@ -722,5 +422,5 @@ class ConnectionManager:
             return
         room = None if self._hub is None else self._hub.keeper.rooms.get(name)
         for member in () if room is None else room.roster:
-            if isinstance(member.outlet, _Connection):
+            if isinstance(member.outlet, Connection):
                 yield member.outlet, member
