@@ -134,7 +134,9 @@ def _empty_fragments(server: Observed) -> None:
         taken = peer.next_frame()
         assert taken == frames.Frame(PONG, b"still here")
         peer.send(empty)
-        assert peer.close_code() == 1008
+        closing = peer.next_message()
+        assert (closing.opcode, closing.close_code) == (CLOSE, 1008)
+        assert b"70000 fragments" in closing.payload
     assert server.process.memory - memory < 8 * MEBIBYTE
 
 
@@ -171,6 +173,7 @@ def _a_message_that_never_ends(server: Observed) -> None:
         peer.send(frame(TEXT, b'{"type":"broad', fin=False))
         closing = peer.next_message()
         assert (closing.opcode, closing.close_code) == (CLOSE, 1008)
+        assert b"too long to arrive" in closing.payload
 
 
 _LARGE: Final = frame(TEXT, b"x" * (MESSAGE_BYTES + 1))

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import time
 from types import TracebackType
 from typing import Any, Final, Self, final
 
@@ -229,10 +230,13 @@ class Peer:
 
     def next_message(self) -> Frame:
         """The next text or binary message, or close frame; pings are answered."""
+        # Pings come for ever, so the socket's own deadline is not enough.
+        deadline = time.monotonic() + PATIENCE
         while (taken := self.next_frame()) is not None:
             if taken.opcode == PING:
                 self.pings += 1
                 self.send(frame(PONG, taken.payload))
+                assert time.monotonic() < deadline, "nothing but pings"
             elif taken.opcode != PONG:
                 return taken
         raise AssertionError("the server hung up without a close frame")
