@@ -123,9 +123,7 @@ PATCHES: tuple[Patch, ...] = (
         within="_give",
         old="taken = 0",
         new="taken = size",
-        tests=(
-            f"{CONTIGUOUS_TESTS}test_each_member_receives_exactly_the_run_that_is_addressed_to_it",
-        ),
+        tests=(f"{ISOLATION_TESTS}test_one_room_s_backlog_is_no_other_room_s",),
     ),
     Patch(
         promise="contiguous",
@@ -134,10 +132,7 @@ PATCHES: tuple[Patch, ...] = (
         within="Log.gap",
         old="first=cursor + 1,",
         new="first=cursor + 2,",
-        tests=(
-            f"{CONTIGUOUS_TESTS}test_what_a_slow_member_lost_is_exactly_what_its_gaps_say",
-            f"{CONTIGUOUS_TESTS}test_a_seat_that_falls_out_of_the_log_is_told_so_once",
-        ),
+        tests=(f"{CONTIGUOUS_TESTS}test_a_seat_that_falls_out_of_the_log_is_told_so_once",),
     ),
     # atomic-join
     Patch(
