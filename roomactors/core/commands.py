@@ -93,7 +93,7 @@ class Leave:
 
 
 @final
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False)  # one per message: frozen doubles the cost of making it
 class Broadcast:
     """Send data to every member. Answered with a `Receipt`; refused with `NotAMemberError`."""
 
