@@ -22,11 +22,12 @@ from tests.benchmarks import (
     bench_neighbours,
     bench_pairs,
     bench_stalled,
+    page,
     report,
 )
 from tests.benchmarks.plan import Bench, Claim, LoadError, Results, Run
 from tests.benchmarks.processes import busy_seconds, own_seconds, raise_file_limit
-from tests.benchmarks.servers import ROOT, ServerError, running
+from tests.benchmarks.servers import ServerError, running
 
 BENCHES: Final = (
     bench_fanout.BENCH,
@@ -37,7 +38,7 @@ BENCHES: Final = (
 )
 _REPETITIONS: Final = 3
 _QUIET_PERCENT: Final = 10  # of all cores, by others: above it delays in wall time mean little
-_PICTURES: Final = ROOT / "docs" / "images"
+_PICTURES: Final = page.IMAGES
 
 
 def _arguments() -> argparse.Namespace:
@@ -148,6 +149,8 @@ def main() -> int:
     if folder:
         report.write(folder, where, done)
         _draw(folder, where, done)
+        if folder == _PICTURES:
+            page.write()
         console.print(f"Written to {folder}.")
     missed = [claim for _, _, claims in done for claim in claims if not claim.met]
     return 1 if missed else 0
