@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 
@@ -17,7 +16,9 @@ import trio
 import roomactors
 
 USERS = {"token-of-ada": "ada", "token-of-bob": "bob"}
-ONLINE = "online"
+
+# Whoever knows the name of a room may join it, so these names cannot be guessed.
+ROOMS = {user: f"notifications-{secrets.token_urlsafe(16)}" for user in USERS.values()}
 
 
 async def admit(request: roomactors.AdmissionRequest) -> str:
@@ -28,37 +29,17 @@ async def admit(request: roomactors.AdmissionRequest) -> str:
     return user
 
 
-def new_room() -> str:
-    # Whoever knows the name of a room may join it, so these names cannot be guessed.
-    return f"notifications-{secrets.token_urlsafe(16)}"
-
-
-async def sort_in(
-    hub: roomactors.Hub,
-    rooms: defaultdict[str, str],
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Take a seat among those who are online, and put who comes there into their user's room."""
-    async with hub.room(ONLINE).join("sorter", info={"name": "Notifications"}) as seat:
-        task_status.started()
-        async for event in seat:
-            if isinstance(event, roomactors.MemberJoined) and event.user is not None:
-                with suppress(roomactors.NoSuchMemberError):  # it may be gone again
-                    await hub.join(event.member, rooms[event.user])
-                    print(f"{event.user} is here", flush=True)
-
-
 async def main(port: int = 8000) -> None:
-    rooms: defaultdict[str, str] = defaultdict(new_room)
-
     async def came(member: str) -> None:
-        # Gone again already, or the sorter, who took its seat by itself.
-        with suppress(roomactors.NoSuchMemberError):
-            await hub.join(member, ONLINE)
+        user = hub.user_of(member)
+        if user is not None:
+            # It may be gone again already, or speak a protocol of one room.
+            with suppress(roomactors.RefusedError):
+                await hub.join(member, ROOMS[user])
+                print(f"{user} is here", flush=True)
 
     hooks = roomactors.Hooks(connected=came)
     async with roomactors.open_hub(hooks=hooks) as hub, trio.open_nursery() as nursery:
-        await nursery.start(sort_in, hub, rooms)
         serve = partial(roomactors.serve, port=port, hub=hub, admit=admit)
         server: roomactors.Server = await nursery.start(serve)
         print(f"notifications at ws://127.0.0.1:{server.port}/ws", flush=True)
@@ -66,12 +47,11 @@ async def main(port: int = 8000) -> None:
             user, _, text = line.strip().partition(": ")
             if user == "*":
                 await hub.broadcast({"notification": text})
-            elif user in USERS.values():
-                await hub.room(rooms[user]).broadcast({"notification": text})
+            elif user in ROOMS:
+                await hub.room(ROOMS[user]).broadcast({"notification": text})
             else:
                 print(f"there is no user {user!r}", flush=True)
         await server.drain()
-        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

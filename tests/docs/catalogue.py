@@ -47,7 +47,7 @@ OVER: Final = {
     "HubSettings.max_rooms": "`error` `busy`, `BusyError`",
     "HubSettings.max_rooms_per_member": "`error` `too_many_rooms`, `TooManyRoomsError`",
     "HubSettings.data_bytes": "`TooLargeError`",
-    "HubSettings.info_bytes": "`TooLargeError`",
+    "HubSettings.info_bytes": "`error` `too_large`, `TooLargeError`",
     "HubSettings.drain_seconds": "the hub closes all the same",
     "HubSettings.hook_queue": "the hook is not called for it, and "
     "`HubStatistics.hooks_missed` counts it",

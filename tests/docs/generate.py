@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -117,7 +118,7 @@ def command_line_page() -> str:
     lines = [_COMMAND_LINE, "| option | meaning |", "|---|---|"]
     lines += ["| `--help` | what there is |", "| `--version` | print the version |"]
     for name, command in _commands(parser):
-        lines += ["", f"## roomactors {name}", "", str(command.description), ""]
+        lines += ["", f"## roomactors {name}", "", _sentences(str(command.description)), ""]
         lines += [f"```text\n{_usage(name, command)}\n```"]
         for title, actions in _groups(command):
             heading = title[:1].upper() + title[1:]
@@ -125,6 +126,11 @@ def command_line_page() -> str:
             lines += [_row(action) for action in actions]
         lines += ["", _AFTER[name].rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _sentences(text: str) -> str:
+    """Each on a line of its own."""
+    return re.sub(r"(?<=\.) (?=[A-Z])", "\n", text)
 
 
 def _commands(

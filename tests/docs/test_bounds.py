@@ -23,8 +23,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import roomactors
 from roomactors import HubSettings, RoomSettings, ServerSettings
-from roomactors.core.commands import Broadcast
-from roomactors.core.room import Room
+from roomactors.core.commands import COMMAND_BYTES, Broadcast
+from roomactors.core.log import ENTRY_BYTES
+from roomactors.core.room import FRAME_BYTES, Room
 from roomactors.errors import RoomActorsError
 from roomactors.server.links import tune
 from roomactors.testing import Client, MemoryServer, memory_link_pair, open_test_hub
@@ -213,8 +214,7 @@ async def _mailbox_commands() -> str:
 
 @drives("RoomSettings.mailbox_bytes")
 async def _mailbox_bytes() -> str:
-    # Each command counts 300 bytes beside its data.
-    return await waits({"mailbox_bytes": 1000}, 200, 200, 10)
+    return await waits({"mailbox_bytes": 2 * (COMMAND_BYTES + 200)}, 200, 200, 10)
 
 
 @drives("RoomSettings.mailbox_share")
@@ -242,8 +242,7 @@ async def _mailbox_share() -> str:
 
 @drives("RoomSettings.turn_bytes")
 async def _turn_bytes() -> str:
-    # A frame counts 150 bytes beside its data.
-    async with hub_with(room={"turn_bytes": 1000}) as hub:
+    async with hub_with(room={"turn_bytes": 2 * (FRAME_BYTES + 350)}) as hub:
         room = hub.room("tea")
         for count, turns in ((2, 1), (3, 3)):
             for number in range(count):
@@ -285,8 +284,9 @@ async def _log_messages() -> str:
 
 @drives("RoomSettings.log_bytes")
 async def _log_bytes() -> str:
-    # An entry counts 400 bytes beside its data; the slow member's own coming is one.
-    return await gap_after("x" * 98, "y" * 98, over="z" * 98, log_bytes=1400, log_floor=1)
+    # The slow member's own coming, and two messages.
+    limit = ENTRY_BYTES + 2 * (ENTRY_BYTES + 100)
+    return await gap_after("x" * 98, "y" * 98, over="z" * 98, log_bytes=limit, log_floor=1)
 
 
 @drives("RoomSettings.log_seconds")
@@ -345,7 +345,7 @@ async def _max_rooms_per_member() -> str:
 @drives("HubSettings.data_bytes")
 async def _data_bytes() -> str:
     found = set()
-    for limit in (10, 60_000):
+    for limit in (10, 100_000):
         async with hub_with(data_bytes=limit) as hub, hub.room("tea").join("ada") as seat:
             fits = "x" * (limit - 2)
             await hub.broadcast(fits)
@@ -359,12 +359,19 @@ async def _data_bytes() -> str:
 @drives("HubSettings.info_bytes")
 async def _info_bytes() -> str:
     found = set()
-    for limit in (10, 60_000):
-        async with hub_with(info_bytes=limit) as hub:
+    for limit in (10, 50_000):
+        async with server_with(hub={"info_bytes": limit}) as server:
+            tea = server.hub.room("tea")
             fits = "x" * (limit - 2)
-            async with hub.room("tea").join("ada", info=fits):
-                found.add(await entered(hub.room("tea").join("bob", info=f"{fits}x")))
-    return ", ".join(found)
+            ada = await server.connect()
+            assert ada.welcome["limits"]["info_bytes"] == limit
+            await ada.join("tea", info=fits)
+            async with tea.join("bob", info=fits):
+                raises = await entered(tea.join("eve", info=f"{fits}x"))
+                await ada.expect(type="member_joined")
+                said = await refused(ada, type="join", room="hall", info=f"{fits}x")
+                found.add(f"{said}, {raises}")
+    return " or ".join(found)
 
 
 @drives("HubSettings.drain_seconds")
@@ -535,8 +542,7 @@ async def _excess_seconds() -> str:
         await ada.join("tea")
 
         async def too_many() -> None:
-            for _ in range(3):
-                await ada.send(type="broadcast", room="tea", data=1, echo=False)
+            await ada.send_raw(3 * message(type="broadcast", room="tea", data=1, echo=False))
             await wait_all_tasks_blocked()
 
         began = trio.current_time()
@@ -698,13 +704,16 @@ async def _close_discard_bytes() -> str:
 @drives("ServerSettings.drain_seconds")
 async def _server_drain_seconds() -> str:
     async with server_with(drain_seconds=3) as server:
-        # It has not asked for anything yet, so there is nobody to tell.
-        stream = server.open_stream()
-        await wait_all_tasks_blocked()
+        ada, bob = await server.connect(), await server.connect()
+        # Bob takes nothing, not even the news.
+        bob.incoming.take(then=0)
         began = trio.current_time()
         await server.server.drain()
         assert trio.current_time() - began == 3
-    assert await stream.receive_some() == b""
+        assert await closed(ada) == "closed with 1012"
+        assert server.server.statistics().sockets == 1
+    await wait_all_tasks_blocked()
+    assert bob.closing is None
     return "what is still open is cut off"
 
 

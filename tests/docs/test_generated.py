@@ -19,6 +19,6 @@ def test_the_page_names_each_bound_with_its_default_and_its_flag() -> None:
     rows = PAGES["docs/reference/bounds.md"]().splitlines()
     for bound in all_bounds():
         name = bound.name.rpartition(".")[2]
-        found = [row for row in rows if f"`{name}`" in row.split("|")[1:2][0]] if rows else []
-        assert any(bound.over in row and bound.reason in row for row in found), name
-        assert all((bound.flag or "") in row for row in found if bound.over in row), name
+        facts = (bound.flag or "", bound.unit, bound.reason, bound.over)
+        found = [row for row in rows if row.startswith(f"| `{name}`")]
+        assert any(all(fact in row for fact in facts) for row in found), name
