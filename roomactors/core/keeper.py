@@ -6,7 +6,8 @@ is in `hub`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar, final
 
@@ -29,6 +30,8 @@ from roomactors.errors import (
     MemberIdTakenError,
     RoomActorsError,
 )
+
+logger = logging.getLogger("roomactors")
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -71,6 +74,8 @@ class Keeper:
         self.outlets: dict[str, Outlet] = {}
         self.hook_runner = HookRunner(settings.hook_queue)
         self._hooks = hooks
+        # How to stop each task that runs here, by the event of its end.
+        self._tasks: dict[trio.Event, Callable[[], None]] = {}
         self._nursery = nursery
         self._new_epoch = new_epoch
 
@@ -183,8 +188,31 @@ class Keeper:
             if waiter is not None:
                 waiter.withdrawn = True
 
+    def start_task(
+        self, run: Callable[[], Awaitable[object]], *, stop: Callable[[], None], name: str
+    ) -> None:
+        """Run a task that serves somebody who is connected, at the longest until the hub ends.
+
+        What it raises is logged, and ends nothing else.
+
+        Args:
+          run: the task. It is cancelled when the hub ends.
+          stop: called before that, when the rooms have done what they took; the hub waits for
+            the task to end then, as long as a drain may take. It must not wait or raise, and
+            may be called again.
+          name: of the task, for who looks at trio's tasks.
+
+        Never waits, and is no checkpoint.
+        """
+        over = trio.Event()
+        self._tasks[over] = stop
+        self._nursery.start_soon(self._run_task, run, over, name=name)
+
     async def drain(self, seconds: float) -> None:
-        """Take nothing new, and wait until the rooms have done what they took, at most so long."""
+        """Take nothing new, and wait until the rooms have done what they took, at most so long.
+
+        Tasks are stopped then, and waited for as long as there is time left.
+        """
         self.draining = True
         with trio.move_on_after(seconds):
             # A second round, because the first answer comes in the turn and
@@ -200,6 +228,20 @@ class Keeper:
                     # A room that fails meanwhile has nothing left to do.
                     with suppress(RoomActorsError):
                         await reply.wait()
+            for stop in list(self._tasks.values()):
+                stop()
+            for over in list(self._tasks):
+                await over.wait()
+
+    async def _run_task(self, run: Callable[[], Awaitable[object]], over: trio.Event) -> None:
+        try:
+            await run()
+        # With a star: an error may come together with the cancellation of the hub.
+        except* Exception:
+            logger.exception("a task of the hub failed")
+        finally:
+            del self._tasks[over]
+            over.set()
 
     def _room(self, name: str) -> Room:
         room = self.rooms.get(name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from itertools import chain
 from typing import Final, Literal, TypeAlias, cast, final
 
 import trio
@@ -98,14 +97,13 @@ class Connection(Outlet):
 
     __slots__ = (
         "_cut",
+        "_due",
         "_idle",
         "_keeper",
         "_leavers",
-        "_leaving",
         "_scope",
         "_send",
         "_send_seconds",
-        "_sending",
         "_writer",
         "over",
         "reason",
@@ -141,9 +139,8 @@ class Connection(Outlet):
         self._cut = False
         self._writer: trio.lowlevel.Task | None = None
         self._idle = trio.lowlevel.ParkingLot()
-        self._sending: Member | None = None
-        # Seats that have ended and are still to be served, up to their end.
-        self._leaving: dict[Member, None] = {}
+        # Seats to be served, whether they have ended or not; the one that is being served, too.
+        self._due: dict[Member, None] = {}
         self._leavers = trio.lowlevel.ParkingLot()
 
     # What rooms tell it
@@ -162,8 +159,7 @@ class Connection(Outlet):
             for entry in batch.volatile:
                 if isinstance(entry.event, Message) and member.id not in entry.event.excluded:
                     member.volatile.append((entry.seq, entry.event))
-        if self._is_due(member):
-            self._idle.unpark_all()
+        self._look_at(member)
 
     def taken(self, member: Member, batch: Batch, count: int) -> None:
         """Never called: it has no frames."""
@@ -173,8 +169,7 @@ class Connection(Outlet):
 
     def finish(self, member: Member, ref: object) -> None:
         """The seat's messages up to its end are still sent."""
-        if self._is_due(member) or self._sending is member:
-            self._leaving[member] = None
+        self._look_at(member)
         self._idle.unpark_all()
         self._leavers.unpark_all()
 
@@ -188,19 +183,24 @@ class Connection(Outlet):
     # What the manager asks of it
 
     async def run(self) -> None:
-        """Send what is due until the connection is at its end."""
+        """Send what is due until the connection is at its end. Cancelled, it is at its end."""
         self._writer = trio.lowlevel.current_task()
         try:
             with self._scope:
                 await self._send_all()
         finally:
+            self._keeper.disconnect(self, "left")
             self._leavers.unpark_all()
             self.over.set()
 
     def close(self, reason: LeftReason) -> None:
         """Leave all rooms; the writer ends once all is sent, or after `send_seconds`."""
         self._keeper.disconnect(self, reason)
-        self._scope.deadline = trio.current_time() + self._send_seconds
+        # In a drain they do not say that a seat has ended.
+        for member in self.members.values():
+            self._look_at(member)
+        latest = trio.current_time() + self._send_seconds
+        self._scope.deadline = min(self._scope.deadline, latest)
         self._idle.unpark_all()
 
     async def wait_until_over(self) -> None:
@@ -220,7 +220,7 @@ class Connection(Outlet):
         """Wait until a seat has ended, and all that it was to get has been sent."""
         with trio.move_on_after(self._send_seconds) as scope:
             while not self.over.is_set() and (
-                member.end is None or (member in self._leaving and not self._is_writer())
+                member.end is None or (member in self._due and not self._is_writer())
             ):
                 await self._leavers.park()
         if scope.cancelled_caught:
@@ -248,32 +248,40 @@ class Connection(Outlet):
                 # A stream of messages has no word for a hole in it.
                 self._remove("lagged", "lagged")
                 return
-            message = _take(member)
-            self._sending = member
-            try:
-                with trio.move_on_after(self._send_seconds) as scope:
-                    await self._send(message)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this connection's end
-                logger.info("connection %r is removed: its send raised %r", self.id, error)
-                self._remove("send_failed", "disconnected")
-                return
-            finally:
-                self._sending = None
-            if scope.cancel_called:
-                # Half a frame may be on its way; whatever came after it would be read as its rest.
-                self._remove("send_timed_out", "lagged")
+            failure = await self._send_one(_take(member))
+            if failure is not None:
+                self._remove(failure, "disconnected" if failure == "send_failed" else "lagged")
                 return
             self.sent += 1
             # A send that never waits must not keep the loop to itself.
             await trio.lowlevel.checkpoint()
 
+    async def _send_one(self, message: str | bytes) -> RemovedReason | None:
+        failure: RemovedReason | None = None
+        try:
+            with trio.move_on_after(self._send_seconds) as scope:
+                await self._send(message)
+            if scope.cancel_called:
+                # Half a frame may be on its way; whatever came after it would be read as its rest.
+                failure = "send_timed_out"
+        # With a star: a send that has tasks may raise an error together with its cancellation.
+        except* Exception as errors:  # noqa: BLE001 - whatever it is, it is this connection's end
+            raised = ", ".join(map(repr, errors.exceptions))
+            logger.info("connection %r is removed: its send raised %s", self.id, raised)
+            failure = "send_failed"
+        return failure
+
     def _next(self) -> Member | None:
         """The seat whose next message is due first, in the order in which the rooms took them."""
-        for member in [member for member in self._leaving if not self._is_due(member)]:
-            del self._leaving[member]
+        for member in [member for member in self._due if not self._is_due(member)]:
+            del self._due[member]
             self._leavers.unpark_all()
-        due = (member for member in self.members.values() if self._is_due(member))
-        return min(chain(self._leaving, due), key=_number, default=None)
+        return min(self._due, key=_number, default=None)
+
+    def _look_at(self, member: Member) -> None:
+        if self._is_due(member):
+            self._due[member] = None
+            self._idle.unpark_all()
 
     def _is_due(self, member: Member) -> bool:
         """Whether there is a message, or a gap, for this seat; goes past all else."""

@@ -1,25 +1,24 @@
 """The manager: connections by their ids, in rooms by their names.
 
-Nothing here knows a WebSocket library; what sends to a connection is in
-`connection`.
+Nothing here knows a WebSocket library. What sends to a connection is in
+`connection`, and what a broadcast waits for in `publisher`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import count
 from types import TracebackType
 from typing import Final, TypeAlias, final
 
 import trio
 
-from roomactors.core.commands import Broadcast, Join, Joined, Receipt
+from roomactors.core.commands import Join, Joined
 from roomactors.core.events import EVERYONE, NOBODY
 from roomactors.core.hub import Hub, open_hub
-from roomactors.core.member import Member, MemberView
+from roomactors.core.member import MemberView
 from roomactors.core.names import check_member_id, check_room_name
 from roomactors.core.reply import Reply, same
 from roomactors.core.settings import KIB, MIB, HubSettings, RoomSettings
@@ -27,12 +26,11 @@ from roomactors.errors import (
     ConnectionIdTakenError,
     MemberIdTakenError,
     NoSuchMemberError,
-    TooLargeError,
     UnknownConnectionError,
 )
-from roomactors.manager.connection import Connection, Numbered, RemovedReason, Send, find_send
+from roomactors.manager.connection import Connection, RemovedReason, Send, find_send
+from roomactors.manager.publisher import Publisher, connections_in, to_data
 from roomactors.protocol.json_data import freeze
-from roomactors.protocol.raw import binary_to_data
 
 logger = logging.getLogger("roomactors")
 
@@ -52,21 +50,18 @@ OWN_HUB: Final = HubSettings(
 )
 """The bounds of the hub that a manager opens for itself, where they are not the usual ones."""
 
-_PASSES: Final = 32
-"""Passes of trio's loop: a send over loopback takes 2, so who has sent nothing in so many waits
-for its peer and not for its turn on the processor."""
-
-_numbers = count(1)
-
 
 @final
 class ConnectionManager:
     """Connections by their ids, in rooms by their names, for a WebSocket server of your own.
 
-    Use it as an ``async with`` block, which holds the tasks that write::
+    Use it as an ``async with`` block, which holds the tasks that write, or over
+    a hub, which holds them then::
 
         async with roomactors.ConnectionManager() as manager:
             ...
+
+        manager = roomactors.ConnectionManager(hub)
 
     Whatever changes something is async; whatever only looks is a plain function.
 
@@ -87,7 +82,9 @@ class ConnectionManager:
 
     Leaving the block removes all connections, and waits, at most
     `send_seconds`, until they have been sent what was broadcast before. If the
-    block is cancelled or raises, it ends at once.
+    block is cancelled or raises, it ends at once. Without a block, the end of
+    the hub does the same, within `HubSettings.drain_seconds`; and what a task
+    raises that serves a connection is logged, and never reaches the hub.
     """
 
     def __init__(
@@ -105,11 +102,11 @@ class ConnectionManager:
         self._nursery: trio.Nursery | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
         self._connections: dict[str, Connection] = {}
-        self._gates: dict[str, trio.Lock] = {}
+        self._publisher = Publisher()
 
     async def __aenter__(self) -> ConnectionManager:
-        if self._block is not None:
-            raise RuntimeError("a manager's block is entered once")
+        if self._block is not None or self._connections:
+            raise RuntimeError("a manager's block is entered once, before connections are added")
         self._block = self._run()
         await self._block.__aenter__()
         return self
@@ -157,7 +154,9 @@ class ConnectionManager:
           RuntimeError: the block has not been entered, and no hub was given.
         """
         if self._hub is None:
-            raise RuntimeError("a manager works within its block: async with ConnectionManager()")
+            raise RuntimeError(
+                "a manager without a hub works within its block: async with ConnectionManager()"
+            )
         return self._hub
 
     async def add_connection(
@@ -178,7 +177,8 @@ class ConnectionManager:
             member of the hub has it.
           MemberIdError: no member of a hub may have this id.
           TypeError: there is no way to send to it.
-          RuntimeError: the manager's block has not been entered, or has been left.
+          RuntimeError: the manager has no hub and its block has not been entered, or its block
+            has been left.
           DrainingError, ClosedHubError: the hub is stopping.
 
         A checkpoint. If you are cancelled, it was not added.
@@ -186,9 +186,10 @@ class ConnectionManager:
         check_member_id(connection_id)
         send = send or find_send(connection)
         await trio.lowlevel.checkpoint()
-        if self._nursery is None:
-            raise RuntimeError("connections are added within the manager's block")
         keeper = self.hub.keeper
+        nursery = self._nursery
+        if nursery is None and self._block is not None:
+            raise RuntimeError("connections are added within the manager's block; it has been left")
         added = Connection(
             connection_id,
             send,
@@ -203,7 +204,11 @@ class ConnectionManager:
         except MemberIdTakenError:
             raise ConnectionIdTakenError(connection_id) from None
         self._connections[connection_id] = added
-        self._nursery.start_soon(self._serve, added, name=f"connection {connection_id}")
+        serve, name = partial(self._serve, added), f"connection {connection_id}"
+        if nursery is not None:
+            nursery.start_soon(serve, name=name)
+        else:
+            keeper.start_task(serve, stop=partial(added.close, "closed"), name=name)
 
     async def remove_connection(self, connection_id: str, connection: object = None) -> None:
         """Take a connection out of its rooms and forget it. Idempotent.
@@ -308,13 +313,13 @@ class ConnectionManager:
         connection. If you are cancelled before the turn, it is not sent.
         """
         check_room_name(room)
-        data = self._data(message)
         keeper = self.hub.keeper
+        data = to_data(message, keeper.settings.data_bytes)
         if room not in keeper.rooms and not keeper.draining:
             # Nobody is in, and a name that comes from outside should not begin a room.
             await trio.lowlevel.checkpoint()
             return
-        await self._broadcast(room, data, frozenset(except_))
+        await self._publisher.publish(keeper, room, data, frozenset(except_))
 
     async def broadcast_to_all(self, message: str | bytes) -> None:
         """Send a message to every connection once, whatever rooms it is in, or none.
@@ -327,13 +332,17 @@ class ConnectionManager:
 
         A checkpoint, like `broadcast_to_room`.
         """
-        await self._broadcast(EVERYONE, self._data(message), NOBODY)
+        keeper = self.hub.keeper
+        data = to_data(message, keeper.settings.data_bytes)
+        await self._publisher.publish(keeper, EVERYONE, data, NOBODY)
 
     def get_room_connections(self, room: str) -> set[str]:
         """The ids of the connections that are in a room now; none if there is no such room."""
+        if self._hub is None:
+            return set()
         return {
             connection.id
-            for connection, member in self._seats(room)
+            for connection, member in connections_in(self._hub.keeper, room)
             if self._connections.get(connection.id) is connection and not member.leaving
         }
 
@@ -347,80 +356,17 @@ class ConnectionManager:
     # Below the surface
 
     async def _serve(self, connection: Connection) -> None:
-        await connection.run()
-        # From here to the hook nothing waits: what the hook does first, it
-        # does before its id can be somebody else's.
-        if self._connections.get(connection.id) is connection:
-            del self._connections[connection.id]
+        try:
+            await connection.run()
+        finally:
+            # From here to the hook nothing waits: what the hook does first, it
+            # does before its id can be somebody else's.
+            if self._connections.get(connection.id) is connection:
+                del self._connections[connection.id]
         if connection.reason is None or self._on_removed is None:
             return
         try:
             await self._on_removed(connection.id, connection.reason)
-        except Exception:
+        # With a star: an error may come together with a cancellation.
+        except* Exception:
             logger.exception("on_removed failed for %r", connection.id)
-
-    def _data(self, message: str | bytes) -> Numbered:
-        match message:
-            case str():
-                data = Numbered(freeze(message, max_bytes=0))
-            case bytes():
-                data = Numbered(binary_to_data(message))
-            case _:
-                raise TypeError(
-                    f"a message is a str or bytes, not a {type(message).__name__}; "
-                    "encode it first, for instance with json.dumps"
-                )
-        limit = self.hub.keeper.settings.data_bytes
-        if len(data) > limit:
-            raise TooLargeError("the message", len(data), limit)
-        return data
-
-    async def _broadcast(self, name: str, data: Numbered, excluded: frozenset[str]) -> None:
-        def number(_receipt: Receipt) -> None:
-            data.number = next(_numbers)
-
-        reply = Reply[Receipt, None](number)
-        command = Broadcast(data=data, excluded=excluded, answer=reply)
-        # One at a time in each room, so that all publishers together are not
-        # further ahead than one would be.
-        gate = self._gates.setdefault(name, trio.Lock())
-        try:
-            async with gate:
-                await self._wait_for_those_who_keep_up(name)
-                await self.hub.keeper.ask(name, command, reply)
-        finally:
-            if not gate.locked():
-                self._gates.pop(name, None)
-
-    async def _wait_for_those_who_keep_up(self, name: str) -> None:
-        """Let the writers run, if one is behind and gets on.
-
-        A publisher needs fewer passes of the loop for a message than a writer. Without this one
-        that never rests would be ahead of every connection by more than the log holds, although
-        no peer is slow. A checkpoint only if it waits.
-        """
-        while True:
-            behind = {
-                connection: connection.sent
-                for connection, member in self._seats(name)
-                if connection.is_waited_for(member)
-            }
-            if not behind:
-                return
-            for _ in range(_PASSES):
-                await trio.lowlevel.checkpoint()
-            for connection, sent in behind.items():
-                connection.stalled = connection.sent == sent
-
-    def _seats(self, name: str) -> Iterator[tuple[Connection, Member]]:
-        """Connections in a room, with their seats there."""
-        if name == EVERYONE:
-            for connection in self._connections.values():
-                member = connection.members.get(EVERYONE)
-                if member is not None:
-                    yield connection, member
-            return
-        room = None if self._hub is None else self._hub.keeper.rooms.get(name)
-        for member in () if room is None else room.roster:
-            if isinstance(member.outlet, Connection):
-                yield member.outlet, member
