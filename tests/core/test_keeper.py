@@ -153,3 +153,89 @@ async def test_a_local_outlet_s_unused_ways_do_nothing() -> None:
         outlet.end("kicked")
         outlet.flush()
         assert hub.rooms_of("ada") == ["tea"]
+
+
+async def test_a_task_that_fails_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is in the log; the hub and its rooms go on."""
+
+    async def run() -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("a bug")
+
+    async with open_hub() as hub:
+        hub.keeper.start_task(run, stop=fail, name="fails")
+        await settle()
+        assert "a bug" in caplog.text
+        await hub.room("tea").broadcast("hello")
+
+
+async def test_a_task_that_fails_when_it_is_cancelled_is_logged_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its error comes with the cancellation, in one group; the hub's block raises its own alone."""
+
+    async def wait_and_fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("a bug")
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_and_fail)
+            nursery.start_soon(trio.sleep_forever)
+
+    with pytest.raises(KeyError) as raised:
+        async with open_hub() as hub:
+            hub.keeper.start_task(run, stop=fail, name="fails")
+            await settle()
+            raise KeyError("mine")
+    assert repr(raised.value) == "KeyError('mine')"
+    assert "a bug" in caplog.text
+
+
+async def test_a_hub_waits_for_its_tasks_once_its_rooms_are_done(
+    autojump_clock: MockClock,
+) -> None:
+    """A task is stopped when all that was taken has been handed out, and ends in its own time."""
+    stopped = trio.Event()
+    seen = []
+
+    async def run() -> None:
+        await stopped.wait()
+        await trio.sleep(4)
+        seen.append("over")
+
+    def stop() -> None:
+        stopped.set()
+        seen.append(ada.peer.of("tea")[-1])
+
+    async with open_hub() as hub:
+        ada = connect(hub, "ada")
+        ada.join("tea")
+        await settle()
+        hub.keeper.start_task(run, stop=stop, name="writer")
+        ada.say("tea", "hello")
+        began = trio.current_time()
+    assert seen == ["2 ada: hello", "over"]
+    assert trio.current_time() - began == 4
+
+
+async def test_a_hub_waits_for_its_tasks_no_longer_than_a_drain_may_take(
+    autojump_clock: MockClock,
+) -> None:
+    """Then they are cancelled; a block that raises does not wait for them at all."""
+    stopped = []
+
+    def stop() -> None:
+        stopped.append(trio.current_time() - began)
+
+    began = trio.current_time()
+    async with open_hub(HubSettings(drain_seconds=3)) as hub:
+        hub.keeper.start_task(trio.sleep_forever, stop=stop, name="stuck")
+    assert (stopped, trio.current_time() - began) == ([0], 3)
+    with pytest.raises(KeyError):
+        async with open_hub() as hub:
+            hub.keeper.start_task(trio.sleep_forever, stop=stop, name="stuck")
+            raise KeyError
+    assert (stopped, trio.current_time() - began) == ([0], 3)
