@@ -286,6 +286,13 @@ async def _log_messages() -> str:
 async def _log_bytes() -> str:
     # The slow member's own coming, and two messages.
     limit = ENTRY_BYTES + 2 * (ENTRY_BYTES + 100)
+    room = {"log_bytes": limit, "log_floor": 1}
+    async with hub_with(room=room) as hub, hub.room("tea").join("ada"):
+        for said in ("x" * 98, "y" * 98):
+            await hub.room("tea").broadcast(said)
+        await wait_all_tasks_blocked()
+        statistics = hub.room("tea").statistics()
+        assert (statistics.log_events, statistics.log_bytes) == (3, limit)
     return await gap_after("x" * 98, "y" * 98, over="z" * 98, log_bytes=limit, log_floor=1)
 
 
@@ -478,7 +485,7 @@ async def _refusals_at_once() -> str:
         # They are told, once they ask.
         await streams[-1].send_all(head_of())
         assert (await streams[-1].receive_some()).startswith(b"HTTP/1.1 503 ")
-        server.open_stream()
+        # That one lingers until its peer has closed, so there are still 256.
         over = server.open_stream()
         with pytest.raises(trio.BrokenResourceError):
             await over.receive_some()
@@ -959,11 +966,13 @@ async def _max_depth() -> str:
         ada = await server.connect()
         await ada.join("tea")
         told = {"type": "broadcast", "room": "tea", "echo": False}
-        # The message itself is one level.
-        await ada.send(**told, data=nested(63), ref=1)
-        await ada.expect(type="ack")
+        # The message itself is one level. What is wide is not deep.
+        for data in (nested(63), [nested(62), [[]], {}]):
+            await ada.send(**told, data=data, ref=1)
+            await ada.expect(type="ack")
         said = await refused(ada, **told, data=nested(64))
-        await server.hub.broadcast(nested(64))
+        for data in (nested(64), [nested(63), [[]], {}]):
+            await server.hub.broadcast(data)
         return f"{said}, {await raised(server.hub.broadcast(nested(65)))}"
 
 
