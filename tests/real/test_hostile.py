@@ -8,8 +8,9 @@ import pytest
 
 from tests.real import hostile_frames, hostile_heads, hostile_messages, hostile_peers
 from tests.real.attacks import IMPATIENT, PATIENT, Attack
+from tests.real.frames import BINARY, close, frame
 from tests.real.honest import Chat
-from tests.real.peer import Peer, upgrade
+from tests.real.peer import PATIENCE, Peer, upgrade
 from tests.real.processes import Observed, Served, wait_until
 
 ATTACKS = {
@@ -47,6 +48,16 @@ def test_one_server_lives_through_all_attacks(
         assert chat.finish() > len(attacks)
         with server.peer() as peer:
             assert peer.join("afterwards")["count"] == 1
+
+
+def test_behind_its_close_frame_the_server_says_that_it_is_done() -> None:
+    """A client sees the end at once, however long the server would wait for the client's half."""
+    with Observed(PATIENT | {"close_seconds": 10 * PATIENCE}) as server, server.peer() as peer:
+        peer.send(frame(BINARY, b"x"))
+        assert peer.close_code() == 1003
+        assert server.look()["sockets"] == 1
+        peer.send(close(1003))
+        server.wait_for_rest("sockets", "open files")
 
 
 @pytest.mark.parametrize(
