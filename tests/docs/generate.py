@@ -68,7 +68,8 @@ What others wrote is printed without control characters, so that nobody can stee
 |---|---|
 | 0 | stdin ended |
 | 1 | the server ended the connection, or refused the room |
-| 2 | the server could not be reached, or said no |
+| 2 | the URL is none, or the server could not be reached or said no |
+| 130 | Ctrl-C |
 """
 
 _AFTER: Final = {"serve": _AFTER_SERVE, "join": _AFTER_JOIN}
