@@ -10,14 +10,11 @@ stand between them. Then the turn's events go out, to everyone in one write.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, assert_never, final
 
 import attrs
 import trio
 
-from roomactors.core.batch import Batch, join_frames
 from roomactors.core.budget import SLICE_SECONDS
 from roomactors.core.commands import (
     Broadcast,
@@ -39,11 +36,11 @@ from roomactors.core.events import (
     MemberLeft,
     Message,
 )
+from roomactors.core.fanout import FanOut
 from roomactors.core.log import ENTRY_BYTES, Entry, Log
 from roomactors.core.mailbox import Mailbox
 from roomactors.core.member import Member
 from roomactors.core.outlet import Outlet
-from roomactors.core.ports import Encoder
 from roomactors.core.roster import Roster
 from roomactors.errors import (
     BrokenRoomError,
@@ -66,8 +63,6 @@ FRAME_BYTES = 150
 """What a frame takes beside its data, about: to know when a turn's output is full."""
 LIGHT_MEMBERS = 8
 """A fan-out to so few takes less time than waiting would; it does not wait for heavy rooms."""
-LOOK_EVERY = 32
-"""Members written to between two looks at the clock."""
 
 
 @final
@@ -105,16 +100,8 @@ class Room:
         self._keeper = keeper
         self._settings = keeper.settings.room
         self._hidden: dict[str, Member] = {}
-        # The same members once more, by whose frames they take.
-        self._groups: dict[Encoder | None, dict[Member, None]] = {}
+        self._out = FanOut(self.log)
         self._turns = 0
-        # Of the turn under way: its events, volatile ones included; who does
-        # not get all of them, from which on it does, and what its cursor must
-        # be for that; whom to flush.
-        self._items: list[Entry] = []
-        self._apart: dict[Member, tuple[int, int]] = {}
-        self._answered: dict[Outlet, None] = {}
-        self._base = 0
         self._now = 0.0
 
     def statistics(self) -> RoomStatistics:
@@ -175,7 +162,7 @@ class Room:
     def _turn(self, deadline: float) -> None:
         """Handle what waits, in order, until the turn's output or its time is full."""
         self._turns += 1
-        self._base = self.log.head
+        self._out.begin()
         self._now = trio.current_time()
         at = self._keeper.wall_clock()
         room_left = self._settings.turn_bytes
@@ -208,7 +195,7 @@ class Room:
                 answer.fail(BrokenRoomError(self.name))
         outlet = command.outlet
         if outlet is not None and (answer is not None or isinstance(command, Join)):
-            self._answered[outlet] = None
+            self._out.answered(outlet)
 
     # First half: may it be done?
 
@@ -287,7 +274,7 @@ class Room:
             self.roster.add(member)
             if len(self.roster) == 1:
                 self._keeper.occupied(self)
-        self._groups.setdefault(outlet.encoder, {})[member] = None
+        self._out.add(member)
         outlet.members[self.name] = member
         if not command.hidden:
             self._tell_joined(member, command)
@@ -302,13 +289,13 @@ class Room:
                 )
             )
             member.cursor = log.head
-        self._apart[member] = (len(self._items), log.head)
+        self._out.set_apart_from_here(member)
 
     def _apply_second_join(self, command: Join, member: Member) -> None:
         # What `joined` says must not be said again after it.
-        self._serve_apart(member)
+        self._out.serve_so_far(member)
         self._tell_joined(member, command)
-        self._apart[member] = (len(self._items), self.log.head)
+        self._out.set_apart_from_here(member)
         info = command.view.info_payload
         if not command.keep_info and info != member.view.info_payload:
             member.view = attrs.evolve(member.view, info_payload=info)
@@ -347,13 +334,9 @@ class Room:
             command.answer.set(gone)
 
     def _remove(self, member: Member, reason: LeftReason, ref: object) -> None:
-        self._serve_apart(member)
-        self._apart.pop(member, None)
         outlet = member.outlet
-        group = self._groups[outlet.encoder]
-        del group[member]
-        if not group:
-            del self._groups[outlet.encoder]
+        self._out.serve_so_far(member)
+        self._out.remove(member)
         del outlet.members[self.name]
         member.end, member.reason = self.log.head, reason
         outlet.finish(member, ref)
@@ -395,7 +378,7 @@ class Room:
         for member_id in excluded:
             member = self._find(member_id)
             if member is not None:
-                self._apart.setdefault(member, (0, self._base))
+                self._out.exclude(member)
         if command.answer is not None:
             command.answer.set(Receipt(room=self.name, epoch=log.epoch, seq=seq))
 
@@ -406,77 +389,20 @@ class Room:
         entry = Entry(seq, event, self._now, len(self.roster), size)
         if event.seq is not None:
             log.append(entry)
-        self._items.append(entry)
+        self._out.append(entry)
 
     # Out
 
     async def _fan_out(self, began: float) -> None:
         """Give the turn's events to everyone, and let the others have the loop now and then."""
         budget = self._keeper.budget
-        for _ in self._deliveries():
+        for _ in self._out.deliveries(self._now):
             spent = budget.stopwatch() - began
             if spent >= SLICE_SECONDS:
                 budget.spend(spent)
                 await budget.admit()
                 began = budget.stopwatch()
         budget.spend(budget.stopwatch() - began)
-
-    def _deliveries(self) -> Iterator[None]:
-        """Serve those apart, then all others in one buffer, then flush whoever has an answer.
-
-        It yields wherever the loop may go round. Meanwhile outlets may serve
-        their seats from the log, or close: a seat whose cursor is not the
-        batch's base is left to its outlet. Roster, groups and log are changed
-        by this task alone, and not before the next turn.
-        """
-        items, apart = self._items, self._apart
-        self._items, self._apart = [], {}
-        shared = [
-            (self._batch(items, encoder, self._base, self.log.head), self._others(group, apart))
-            for encoder, group in self._groups.items()
-            if items
-        ]
-        self.log.trim(self._now, keep_after=self._base)
-        for member, (start, base) in apart.items():
-            self._deliver_apart(member, items[start:], base)
-            yield
-        for batch, members in shared:
-            rest = iter(members)
-            while _give(batch, rest, LOOK_EVERY):
-                yield
-        for outlet in self._answered:
-            outlet.flush()
-            yield
-        self._answered.clear()
-
-    def _batch(self, items: list[Entry], encoder: Encoder | None, base: int, head: int) -> Batch:
-        if encoder is None:
-            volatile = [entry for entry in items if entry.event.seq is None]
-            return Batch(b"", (), (), base, head, volatile)
-        return join_frames(self.log, items, encoder, base=base, head=head)
-
-    @staticmethod
-    def _others(
-        group: dict[Member, None], apart: dict[Member, tuple[int, int]]
-    ) -> Iterable[Member]:
-        return [member for member in group if member not in apart] if apart else group
-
-    def _serve_apart(self, member: Member) -> None:
-        """Give one member what this turn holds so far."""
-        start, base = self._apart.get(member, (0, self._base))
-        self._deliver_apart(member, self._items[start:], base)
-
-    def _deliver_apart(self, member: Member, items: list[Entry], base: int) -> None:
-        if member.outlet.closed:
-            return
-        # Whose cursor is not this base is behind, and stays so.
-        head = self.log.head
-        encoder = member.outlet.encoder
-        if encoder is None:
-            batch = self._batch(items, None, base, head)
-        else:
-            batch = join_frames(self.log, items, encoder, base=base, head=head, member=member.id)
-        member.outlet.deliver(member, batch)
 
     # The end
 
@@ -499,39 +425,5 @@ class Room:
             elif command.answer is not None:
                 command.answer.fail(ending)
             if command.outlet is not None:
-                self._answered[command.outlet] = None
-        # Those of the last turn, too, if it was cut short.
-        for outlet in self._answered:
-            outlet.flush()
-
-
-def _give(batch: Batch, members: Iterator[Member], most: int) -> bool:
-    """Write the batch to the next `most` members; False when there are no more.
-
-    The one loop that runs for every member and message: no await, no
-    encoding, and nothing made per member.
-    """
-    buffer, base, head = batch.buffer, batch.base, batch.head
-    size = len(buffer)
-    given = 0
-    for member in islice(members, most):
-        given += 1
-        outlet = member.outlet
-        if member.cursor != base or not outlet.free:
-            outlet.deliver(member, batch)
-            continue
-        if not size:
-            member.cursor = head
-            continue
-        try:
-            taken = outlet.send(buffer)
-        except BlockingIOError:
-            taken = 0
-        except Exception as error:  # noqa: BLE001 - the outlet's end, which reports it
-            outlet.broken(error)
-            continue
-        if taken == size:
-            member.cursor = head
-        else:
-            outlet.taken(member, batch, taken)
-    return given == most
+                self._out.answered(command.outlet)
+        self._out.flush()

@@ -12,10 +12,11 @@ from roomactors.core.batch import Batch
 from roomactors.core.budget import SLICE_SECONDS
 from roomactors.core.commands import Join, Joined
 from roomactors.core.events import LeftReason
+from roomactors.core.fanout import LOOK_EVERY
 from roomactors.core.hub import Hub
 from roomactors.core.member import Member, MemberView
 from roomactors.core.outlet import LocalOutlet, Outlet
-from roomactors.core.room import LIGHT_MEMBERS, LOOK_EVERY
+from roomactors.core.room import LIGHT_MEMBERS
 from roomactors.core.settings import HubSettings, RoomSettings
 from roomactors.errors import (
     BrokenRoomError,

@@ -6,6 +6,7 @@ from tests.prove.patch import Patch
 
 BATCH = "roomactors/core/batch.py"
 BUDGET = "roomactors/core/budget.py"
+FANOUT = "roomactors/core/fanout.py"
 HANDLES = "roomactors/core/handles.py"
 HOOKS = "roomactors/core/hooks.py"
 HUB = "roomactors/core/hub.py"
@@ -79,7 +80,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="contiguous",
         breaks="a member that was served from the log meanwhile is served again",
-        file=ROOM,
+        file=FANOUT,
         within="_give",
         old="if member.cursor != base or not outlet.free:",
         new="if not outlet.free:",
@@ -88,8 +89,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="contiguous",
         breaks="the same, for a member that is served by itself",
-        file=ROOM,
-        within="Room._deliveries",
+        file=FANOUT,
+        within="FanOut.deliveries",
         old="self._deliver_apart(member, items[start:], base)",
         new="self._deliver_apart(member, items[start:], max(base, member.cursor))",
         tests=(
@@ -99,8 +100,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="contiguous",
         breaks="who is excluded from one message misses those before it in the turn",
-        file=ROOM,
-        within="Room._apply_broadcast",
+        file=FANOUT,
+        within="FanOut.exclude",
         old="self._apart.setdefault(member, (0, self._base))",
         new="self._apart.setdefault(member, (len(self._items), self._base))",
         tests=(f"{CONTIGUOUS_TESTS}test_nobody_is_excluded_from_more_than_was_said",),
@@ -119,7 +120,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="contiguous",
         breaks="a socket that takes nothing counts as one that took all",
-        file=ROOM,
+        file=FANOUT,
         within="_give",
         old="taken = 0",
         new="taken = size",
@@ -186,8 +187,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="clean-leave",
         breaks="who has left is still written to",
-        file=ROOM,
-        within="Room._remove",
+        file=FANOUT,
+        within="FanOut.remove",
         old="del group[member]",
         new="assert member in group",
         tests=(f"{CLEAN_LEAVE_TESTS}test_a_turn_that_begins_with_a_leave",),
@@ -256,7 +257,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="isolation",
         breaks="a write that raises ends the room",
-        file=ROOM,
+        file=FANOUT,
         within="_give",
         old="outlet.broken(error)",
         new="raise",
@@ -466,8 +467,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         promise="no-leak",
         breaks="a room holds the ways out that it answered",
-        file=ROOM,
-        within="Room._deliveries",
+        file=FANOUT,
+        within="FanOut.deliveries",
         old="self._answered.clear()",
         new="pass",
         tests=(f"{NO_LEAK_TESTS}test_a_room_that_goes_on_holds_nobody_who_left",),
