@@ -111,14 +111,14 @@ class ConnectionManager:
         await self._block.__aenter__()
         return self
 
-    def __aexit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> Awaitable[bool | None]:
+    ) -> bool | None:
         assert self._block is not None
-        return self._block.__aexit__(kind, error, traceback)
+        return await self._block.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None, None]:

@@ -185,11 +185,14 @@ async def test_a_task_that_fails_when_it_is_cancelled_is_logged_too(
             nursery.start_soon(wait_and_fail)
             nursery.start_soon(trio.sleep_forever)
 
-    with pytest.raises(KeyError) as raised:
+    async def use() -> None:
         async with open_hub() as hub:
             hub.keeper.start_task(run, stop=fail, name="fails")
             await settle()
             raise KeyError("mine")
+
+    with pytest.raises(KeyError) as raised:
+        await use()
     assert repr(raised.value) == "KeyError('mine')"
     assert "a bug" in caplog.text
 
@@ -230,12 +233,15 @@ async def test_a_hub_waits_for_its_tasks_no_longer_than_a_drain_may_take(
     def stop() -> None:
         stopped.append(trio.current_time() - began)
 
+    async def use(error: Exception | None) -> None:
+        async with open_hub(HubSettings(drain_seconds=3)) as hub:
+            hub.keeper.start_task(trio.sleep_forever, stop=stop, name="stuck")
+            if error is not None:
+                raise error
+
     began = trio.current_time()
-    async with open_hub(HubSettings(drain_seconds=3)) as hub:
-        hub.keeper.start_task(trio.sleep_forever, stop=stop, name="stuck")
+    await use(None)
     assert (stopped, trio.current_time() - began) == ([0], 3)
     with pytest.raises(KeyError):
-        async with open_hub() as hub:
-            hub.keeper.start_task(trio.sleep_forever, stop=stop, name="stuck")
-            raise KeyError
+        await use(KeyError())
     assert (stopped, trio.current_time() - began) == ([0], 3)

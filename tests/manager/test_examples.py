@@ -22,12 +22,7 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from examples import (
-    manager_and_hub,
-    manager_by_hand,
-    manager_starlette,
-    manager_trio_websocket,
-)
+from examples import manager_and_hub, manager_by_hand, manager_starlette, manager_trio_websocket
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs/howto/replace-a-connection-manager.md"
