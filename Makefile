@@ -25,7 +25,7 @@ LOG := build/pytest.log
 UNASKED := ASYNC114,ASYNC9
 
 # What `make test` runs, in this order.
-CHECKS := lint types unit wheel
+CHECKS := lint types unit prove wheel
 
 say = @printf '\n== %s\n' "$(1)"
 
@@ -76,6 +76,7 @@ bench: $(TEST) ## measure, print a table and draw it
 	$(BIN)/python -m tests.benchmarks
 
 docs: $(TEST) ## write the generated pages of docs anew
+	$(BIN)/python -m tests.docs.generate
 	$(BIN)/python -m tests.prove --write
 
 format: $(TEST) ## format the code, and mend what ruff can mend

@@ -146,7 +146,7 @@ class BusyError(RefusedError):
         self.room = room
 
     def __str__(self) -> str:
-        return f"room {self.room!r} has no place left in its mailbox"
+        return f"the server has no place for room {self.room!r} now; try again later"
 
 
 class DrainingError(RefusedError):

@@ -11,9 +11,6 @@ import secrets
 import select
 import socket
 import ssl
-import stat
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import final
 
 import attrs
@@ -35,13 +32,12 @@ from roomactors.server.handshake import upgrade_response
 from roomactors.server.head import HttpRefusal, Request, head_end, parse_head
 from roomactors.server.links import ENDED, Link, SocketLink, TlsLink, tune
 from roomactors.server.reader import EpollReader
+from roomactors.server.sockets import open_listeners
 from roomactors.server.upgrade import ordinary_upgrade_response
 from roomactors.server.web import answer, refusal_response
 
 logger = logging.getLogger("roomactors")
 
-BACKLOG = 1024
-"""Connections that the kernel completes before they are accepted: half a second's worth."""
 ACCEPTS_AT_ONCE = 64
 """Connections accepted before the others get their turn."""
 REFUSALS_AT_ONCE = 256
@@ -311,7 +307,8 @@ class Server:
         Listeners close; clients are told and, once what the rooms have taken
         has gone out to them, closed with 1012, spread over time. It ends when
         all sockets are closed, at the latest after `drain_seconds`; what is
-        open then is aborted. The server's task then ends too. A checkpoint;
+        open then is aborted. The server's task then ends too. A hub of your
+        own goes on, and announces that the clients have gone. A checkpoint;
         cancelling it leaves the server draining.
         """
         settings = self.settings
@@ -329,9 +326,12 @@ class Server:
             if self._owns_hub:
                 await self.hub.keeper.drain(settings.drain_seconds / 4)
             begun = trio.current_time()
-            for number, connection in enumerate(connections):
-                await trio.sleep_until(begun + spread * number / len(connections))
-                await self._close_when_written(connection, begun + spread)
+            # A slow one gets more time than its place in the row, and holds nobody up.
+            patience = begun + max(spread, settings.drain_seconds / 2)
+            async with trio.open_nursery() as closing:
+                for number, connection in enumerate(connections):
+                    await trio.sleep_until(begun + spread * number / len(connections))
+                    closing.start_soon(self._close_when_written, connection, patience)
             for connection in list(self._driver.open):  # who came in while it began
                 connection.close(CloseCode.RESTARTING)
             self._look_whether_all_are_gone()
@@ -385,7 +385,7 @@ async def serve(
     if hub is not None and (hub_settings is not None or hooks is not None):
         raise ValueError("a hub of your own has its settings and hooks already")
     async with contextlib.AsyncExitStack() as stack:
-        listeners = await stack.enter_async_context(_open_listeners(host, port, unix))
+        listeners = await stack.enter_async_context(open_listeners(host, port, unix))
         owns_hub = hub is None
         if hub is None:
             hub = await stack.enter_async_context(open_hub(settings=hub_settings, hooks=hooks))
@@ -410,54 +410,3 @@ async def serve(
         task_status.started(server)
         await server.run(listeners)
         nursery.cancel_scope.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _open_listeners(
-    host: str | None, port: int, unix: str | os.PathLike[str] | None
-) -> AsyncGenerator[list[socket.socket], None]:
-    """Listening sockets for the length of a block, closed also if one of them cannot be opened."""
-    with contextlib.ExitStack() as stack:
-        if unix is not None:
-            yield [_listen_on_path(stack, Path(unix))]
-            return
-        found = await trio.socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        listeners: list[socket.socket] = []
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            if os.name != "nt":
-                # There it would let another program take the port over.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # Alone, "::" takes IPv4 too; beside "0.0.0.0" it must not.
-                only = len(found) > 1 or address[0] != "::"
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-            # All addresses of a name share the port that the first one got.
-            shared = port or (listeners[0].getsockname()[1] if listeners else 0)
-            listener.bind((address[0], shared, *address[2:]))
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-            listeners.append(listener)
-        yield listeners
-
-
-def _listen_on_path(stack: contextlib.ExitStack, path: Path) -> socket.socket:
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _somebody_listens(path):
-        path.unlink()  # what a server that was killed left behind
-    listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-    listener.bind(str(path))
-    stack.callback(path.unlink, missing_ok=True)
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def _somebody_listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
