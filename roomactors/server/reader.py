@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -51,7 +52,8 @@ class EpollReader:
         self._connections: dict[int, Connection] = {}
         self._receive: dict[int, Callable[[int], bytes]] = {}
         self._paused: dict[Connection, int] = {}
-        self._to_go_on: dict[Connection, None] = {}
+        # Some of those that are paused. Ordered, since its front is taken away all the time.
+        self._to_go_on: OrderedDict[Connection, None] = OrderedDict()
 
     def close(self) -> None:
         """Let go of the set."""
@@ -64,9 +66,9 @@ class EpollReader:
         """Read for a connection until its link is closed. Cancelling aborts it."""
         closed = trio.Event()
         number = link.fileno()
+        self._epoll.register(number, select.EPOLLIN)
         self._connections[number] = connection
         self._receive[number] = link.receive_nowait
-        self._epoll.register(number, select.EPOLLIN)
         link.on_close = partial(self._forget, connection, number, closed)
         try:
             connection.open(before, early)
@@ -85,15 +87,22 @@ class EpollReader:
 
     async def run(self) -> None:
         """Read, for ever."""
+        # Of the last call: who has not had a turn since. The kernel reports who
+        # is ready in the same order again, so those at its end would never have
+        # one beside others who always have something. None is the bell.
+        ready: deque[tuple[int, Connection | None]] = deque()
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             deadline = perf_counter() + SLICE_SECONDS
-            for number, _ in self._epoll.poll(0, EVENTS_AT_ONCE):
-                connection = self._connections.get(number)
-                if connection is not None:
-                    self._read(connection, number)
-                elif number == self._bell:
+            if not ready:
+                for number, _ in self._epoll.poll(0, EVENTS_AT_ONCE):
+                    ready.append((number, self._connections.get(number)))
+            while ready:
+                number, connection = ready.popleft()
+                if connection is None:
                     self._go_on(deadline)
+                elif self._connections.get(number) is connection and connection not in self._paused:
+                    self._read(connection, number)
                 if perf_counter() > deadline:
                     break
 
@@ -133,26 +142,26 @@ class EpollReader:
         os.eventfd_read(self._bell)
         self._rung = False
         while self._to_go_on:
+            connection, _ = self._to_go_on.popitem(last=False)
+            self._work(connection, self._paused[connection])
             if perf_counter() > deadline:
-                self._ring()
-                return
-            connection = next(iter(self._to_go_on))
-            del self._to_go_on[connection]
-            number = self._paused.get(connection)
-            if number is not None and not connection.paused:
-                self._work(connection, number)
+                break
+        if self._to_go_on:
+            self._ring()
 
     def _work(self, connection: Connection, number: int) -> None:
         try:
+            # Also if it is paused again: it writes, and that may be all it needs.
             connection.work()
+            if connection.more:
+                self.resume(connection)
+            elif connection in self._paused and not connection.paused:
+                self._epoll.register(number, select.EPOLLIN)
+                del self._paused[connection]
+                self._to_go_on.pop(connection, None)
         except Exception:
             logger.exception("%r failed; it is closed", connection)
             connection.lose()
-        if connection.more:
-            self.resume(connection)
-        elif self._connections.get(number) is connection and not connection.paused:
-            del self._paused[connection]
-            self._epoll.register(number, select.EPOLLIN)
 
     def _ring(self) -> None:
         if not self._rung:
