@@ -10,8 +10,8 @@ from trio.testing import MockClock
 
 from roomactors.core.budget import SLICE_SECONDS
 from roomactors.core.commands import COMMAND_BYTES
-from roomactors.core.log import ENTRY_BYTES
 from roomactors.core.fanout import LOOK_EVERY
+from roomactors.core.log import ENTRY_BYTES
 from roomactors.core.room import FRAME_BYTES
 from roomactors.core.settings import HubSettings, RoomSettings
 from roomactors.errors import BusyError, RoomFullError, TooLargeError, TooManyRoomsError
