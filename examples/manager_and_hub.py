@@ -31,13 +31,13 @@ async def note_everything(hub: roomactors.Hub, task_status: trio.TaskStatus[None
 async def main() -> None:
     async with roomactors.open_hub() as hub, trio.open_nursery() as nursery:
         await nursery.start(note_everything, hub)
-        async with roomactors.ConnectionManager(hub) as manager:
-            await manager.add_connection("ada", Screen())
-            await manager.join_room("ada", "tea")
-            await manager.broadcast_to_room("tea", "the kettle is on")
-            await hub.room("tea").broadcast({"cups": 2})
-            print("here:", [view.member for view in await hub.room("tea").members()])
-            await manager.leave_room("ada", "tea")
+        manager = roomactors.ConnectionManager(hub)
+        await manager.add_connection("ada", Screen())
+        await manager.join_room("ada", "tea")
+        await manager.broadcast_to_room("tea", "the kettle is on")
+        await hub.room("tea").broadcast({"cups": 2})
+        print("here:", [view.member for view in await hub.room("tea").members()])
+        await manager.leave_room("ada", "tea")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from functools import partial
+from itertools import count
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roomactors import ConnectionManager, UnknownConnectionError
-from roomactors.core.commands import ListMembers
+from roomactors.core.commands import Broadcast, ListMembers
+from roomactors.core.hub import open_hub
+from roomactors.manager.publisher import to_data
+from roomactors.protocol.json_data import freeze
 from tests.manager.fakes import Then, put, recorder
 from tests.manager.textbook import Peer
 
@@ -269,6 +274,39 @@ def kinds() -> Counter[type]:
     """How many objects there are of each type, cycles apart."""
     gc.collect()
     return Counter(type(thing) for thing in gc.get_objects())
+
+
+async def test_what_comes_right_before_a_removal_is_sent() -> None:
+    """Also if the room takes both in one turn, when nobody may be served any more."""
+    ada = Peer()
+    async with ConnectionManager() as manager:
+        hub = manager.hub
+        await put(manager, "tea", ada=ada)
+
+        def say_and_disconnect() -> None:
+            data = to_data("hello", limit=100)
+            hub.keeper.post("tea", Broadcast(data=data), origin=None, accepted=lambda: None)
+            hub.disconnect("ada")
+
+        command = ListMembers(answer=Then(say_and_disconnect))
+        hub.keeper.post("tea", command, origin=None, accepted=lambda: None)
+        await wait_all_tasks_blocked()
+        assert manager.get_room_connections("tea") == set()
+    assert ada.got == ["hello"]
+
+
+async def test_a_removal_in_a_drain_waits_for_what_the_room_hands_out() -> None:
+    """Though the room has not come to this connection, nor ever says that its seat has ended."""
+    work = count()
+    last = Peer()
+    opened = open_hub(freeze=partial(freeze, max_bytes=0), stopwatch=lambda: float(next(work)))
+    async with opened as hub, ConnectionManager(hub) as manager:
+        await put(manager, "tea", **{str(number): Peer() for number in range(100)}, last=last)
+        await manager.broadcast_to_room("tea", "hello")
+        assert hub.room("tea").statistics().behind > 1
+        hub.keeper.draining = True
+        await manager.remove_connection("last")
+        assert last.got == ["hello"]
 
 
 # Cancelled

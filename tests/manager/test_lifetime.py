@@ -241,8 +241,9 @@ async def test_a_hub_that_drains_twice_gives_a_connection_its_time_once(
     began = trio.current_time()
     async with roomactors.open_hub(settings=HubSettings(drain_seconds=100)) as hub:
         manager = ConnectionManager(hub, send_seconds=3)
-        await put(manager, "tea", ada=Peer(seconds=3600))
-        await manager.broadcast_to_all("hello")
+        await put(manager, "tea", ada=Peer(seconds=2))
+        for number in range(3):
+            await manager.broadcast_to_all(str(number))
         await hub.keeper.drain(1)
         assert trio.current_time() - began == 1
     assert trio.current_time() - began == 3
