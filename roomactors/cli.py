@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Problem as problem:
         print(f"roomactors: {problem}", file=sys.stderr)
         return USAGE
-    except BaseException as error:
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
         if _is_only_an_interrupt(error):
             return INTERRUPTED
         raise

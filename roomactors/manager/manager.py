@@ -118,7 +118,8 @@ class ConnectionManager:
         traceback: TracebackType | None,
     ) -> bool | None:
         assert self._block is not None
-        return await self._block.__aexit__(kind, error, traceback)
+        # What it waits for is bounded there, and ends at once if cancelled.
+        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None, None]:

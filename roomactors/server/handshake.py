@@ -151,7 +151,7 @@ async def open_websocket(
                 opening.closing.deadline = trio.current_time() + close_seconds
                 with opening.closing:
                     await connection.aclose()
-        except BaseException as error:  # noqa: BLE001 - raised again below
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again below
             raised = error
         nursery.cancel_scope.cancel()
     if raised is not None:
