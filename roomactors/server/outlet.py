@@ -225,8 +225,9 @@ class FrameOutlet(Outlet):
         self.free = False
         self._pong = b""
         self._gone.clear()
-        self._own = deque(item for item in self._own if isinstance(item, bytes))
-        self._own.append(frame)
+        ready = [item for item in self._own if isinstance(item, bytes)]
+        self._own = deque([*ready, frame])
+        self.own_bytes = sum(map(len, ready)) + len(frame)
 
     @property
     def emptied(self) -> bool:
