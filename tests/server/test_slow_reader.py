@@ -481,6 +481,22 @@ async def test_a_kicked_client_gets_its_tail_first(autojump_clock: MockClock) ->
         assert (frames[-1]["type"], frames[-1]["reason"]) == ("left", "kicked")
 
 
+async def test_a_kicked_raw_client_gets_its_tail_before_4003(autojump_clock: MockClock) -> None:
+    """What it was owed, and then the close that says why."""
+    async with open_test_server() as server:
+        bob = await server.connect("/raw/tea")
+        await wait_all_tasks_blocked()
+        (member,) = server.hub.members()
+        bob.incoming.take(3, then=0)
+        for number in range(3):
+            await server.hub.room("tea").broadcast(str(number))
+        assert await server.hub.leave(member, "tea")
+        await server.hub.room("tea").broadcast("too late")
+        bob.incoming.take()
+        assert await bob.wait_closed() == Closed(4003, "kicked")
+        assert list(bob.frames) == ["0", "1", "2"]
+
+
 async def test_a_tail_that_fell_out_of_the_log_is_a_gap_before_left(
     autojump_clock: MockClock,
 ) -> None:
