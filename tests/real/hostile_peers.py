@@ -168,7 +168,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "a half-closed peer": _half_closed,
     "a peer that never closes": _never_closes,
 }
-CROWDS: Final[dict[str, Attack]] = {
+LONG_ATTACKS: Final[dict[str, Attack]] = {
     "2,000 that reset at once": _crowd_that_resets,
     "2,000 that say goodbye at once": _crowd_that_says_goodbye,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -19,6 +19,7 @@ ATTACKS = {
     **hostile_messages.ATTACKS,
     **hostile_peers.ATTACKS,
 }
+LONG_ATTACKS = {**hostile_frames.LONG_ATTACKS, **hostile_peers.LONG_ATTACKS}
 MEMORY = 48 * 1024 * 1024
 """Bytes that a server may keep of what 4,000 connections needed, for the next ones."""
 
@@ -27,7 +28,7 @@ MEMORY = 48 * 1024 * 1024
     ("settings", "attacks"),
     [
         pytest.param(IMPATIENT, ATTACKS, id="one by one"),
-        pytest.param(PATIENT, hostile_peers.CROWDS, id="crowds"),
+        pytest.param(PATIENT, LONG_ATTACKS, id="long ones"),
     ],
 )
 def test_one_server_lives_through_all_attacks(
@@ -104,8 +105,11 @@ def test_more_refusals_than_can_be_told_are_let_go_at_once() -> None:
     with Served("--max-connections", "1") as server, ExitStack() as stack:
         inside = stack.enter_context(server.peer())
         files = server.process.open_files
-        crowd = [stack.enter_context(Peer(server.address)) for _ in range(600)]
-        with Peer(server.address) as last:
+        crowd = []
+        for _ in range(600):
+            with suppress(ConnectionError):  # those above the bound may be gone before they know
+                crowd.append(stack.enter_context(Peer(server.address)))
+        with suppress(ConnectionError), Peer(server.address) as last:
             assert last.everything() == b""
         # The first ones are still waited for, so it was not a deadline that ended the last.
         assert not crowd[0].has_something_to_hear
