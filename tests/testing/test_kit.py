@@ -22,6 +22,7 @@ from roomactors import (
     ServerSettings,
 )
 from roomactors.testing import Closed, open_test_hub, open_test_server
+from tests.server.heads import UPGRADE
 from tests.server.test_frames import CLOSE, TEXT, client_frame
 
 EXAMPLES = [value for name, value in vars(testing_a_room).items() if name.startswith("test_")]
@@ -313,3 +314,27 @@ async def test_http_is_answered_with_status_headers_and_body(autojump_clock: Moc
         assert (await server.get("/ws", headers=[("X-Other", "1")])).status == 426
         await wait_all_tasks_blocked()
         assert server.server.statistics().sockets == 0
+
+
+async def test_a_close_frame_can_be_sent_without_waiting(autojump_clock: MockClock) -> None:
+    """So that a test can look at what happens meanwhile."""
+    async with open_test_server() as server:
+        ada = await server.connect(latency=1)
+        await ada.send_close(1001, "bye")
+        assert ada.closed is None
+        assert (await ada.wait_closed()).code == 1001
+
+
+async def test_an_http_answer_that_does_not_come_fails(autojump_clock: MockClock) -> None:
+    """With a sentence: after a time, or when the server has hung up."""
+
+    async def admit(_request: object) -> None:
+        await trio.sleep_forever()
+
+    headers = [(name, value) for name, value in UPGRADE.items() if name != "Host"]
+    async with open_test_server(admit=admit) as server:
+        with pytest.raises(AssertionError, match="none came for 5 s"):
+            await server.get("/ws", headers=headers)
+    async with open_test_server() as server:
+        with pytest.raises(AssertionError, match=r"expected an HTTP response, but .*101"):
+            await server.get("/ws", headers=headers)
