@@ -238,10 +238,10 @@ class Server:
                 await self._answer(link, answer(request, ready=not self.draining))
                 return None
             plan = plan_upgrade(request, allowed_origins=self.settings.allowed_origins)
-            if self.draining:
-                raise HttpRefusal(503, "draining", "this server is stopping, try another")
+            self._check_that_it_stays()
             left = max(0.0, deadline - trio.current_time())
             user = await admit_user(request, plan, self._admit, deadline_seconds=left)
+            self._check_that_it_stays()
             response = ordinary_upgrade_response(request, subprotocol=plan.subprotocol)
             if response is None:
                 response = await upgrade_response(request, subprotocol=plan.subprotocol)
@@ -251,6 +251,10 @@ class Server:
             await self._answer(link, refusal_response(refused))
             return None
         return connection, response, early
+
+    def _check_that_it_stays(self) -> None:
+        if self.draining:
+            raise HttpRefusal(503, "draining", "this server is stopping, try another")
 
     async def _read_head(self, link: Link) -> tuple[Request, bytes] | None:
         """The request, and what came behind it; None if the peer sent nothing whole."""

@@ -71,8 +71,12 @@ def _listen_on_path(stack: contextlib.ExitStack, path: Path) -> socket.socket:
 
 def _somebody_listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # One who is too busy to accept would have this wait for ever.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:
             return False
+        except OSError:
+            pass  # too busy, or not for us: it is not ours to remove
         return True

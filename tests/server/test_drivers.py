@@ -549,14 +549,25 @@ async def test_many_at_once_let_the_others_run_in_between(autojump_clock: MockCl
     for number in range(count):
         watch(pulse, Watched(str(number), seen, None), 1)
     async with trio.open_nursery() as nursery:
+        stages = Stages(seen)
+        trio.lowlevel.add_instrument(stages)
         nursery.start_soon(pulse.run)
-        await trio.sleep(1)
-        stages = set()
-        while len(seen) < count:
-            stages.add(len(seen))
-            await trio.lowlevel.checkpoint()
-        assert {CHECKS_AT_ONCE, 2 * CHECKS_AT_ONCE} <= stages
+        await trio.sleep(2)
+        trio.lowlevel.remove_instrument(stages)
+        assert stages.seen == {0, CHECKS_AT_ONCE, 2 * CHECKS_AT_ONCE, 3 * CHECKS_AT_ONCE}
         nursery.cancel_scope.cancel()
+
+
+@final
+class Stages(trio.abc.Instrument):
+    """How long a list is each time the loop goes round."""
+
+    def __init__(self, items: list[tuple[float, str]]) -> None:
+        self._items = items
+        self.seen: set[int] = set()
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.seen.add(len(self._items))
 
 
 async def test_a_moment_that_has_passed_is_now(autojump_clock: MockClock) -> None:

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from roomactors.server import reader as reader_module
 from roomactors.server.connection import Connection
 from roomactors.server.links import SocketLink
-from tests.server.driven import Driven, is_closed, open_drivers, received
+from tests.server.driven import Driven, is_closed, open_drivers, open_files, received
 from tests.server.fakes import Acts, texts
 
 ONE = texts(b"x")
@@ -27,10 +27,6 @@ def registered(driven: Driven) -> set[int]:
     assert reader is not None
     info = Path(f"/proc/self/fdinfo/{reader._epoll.fileno()}").read_text(encoding="ascii")
     return {int(line.split()[1]) for line in info.splitlines() if line.startswith("tfd:")}
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def number_of(connection: Connection) -> int:
