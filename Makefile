@@ -29,7 +29,7 @@ CHECKS := lint types unit prove wheel
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: help serve test lint types unit wheel prove bench docs format browser clean
+.PHONY: help serve test lint types unit wheel prove bench docs format programs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -52,7 +52,7 @@ types: $(TEST) ## check types: mypy --strict
 	$(call say,mypy --strict)
 	$(BIN)/mypy --strict
 
-unit: $(TEST) browser ## run the tests with branch coverage
+unit: $(TEST) programs ## run the tests with branch coverage
 	$(call say,pytest)
 	@mkdir -p $(dir $(LOG))
 	@$(BIN)/coverage erase
@@ -83,9 +83,13 @@ format: $(TEST) ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-browser: # what the tests of the chat page drive
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
-		|| .ci/install-debian chromium chromium-driver
+programs: # what the tests drive, and what they make certificates with
+	@missing=; \
+	command -v chromium >/dev/null || missing+=" chromium"; \
+	command -v chromedriver >/dev/null || missing+=" chromium-driver"; \
+	command -v curl >/dev/null || missing+=" curl"; \
+	command -v openssl >/dev/null || missing+=" openssl"; \
+	[ -z "$$missing" ] || .ci/install-debian $$missing
 
 clean: ## remove all that is not source, the environment too
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
