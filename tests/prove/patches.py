@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.prove.patch import Patch
+from tests.prove.server_patches import SERVER_PATCHES
 
 BATCH = "roomactors/core/batch.py"
 BUDGET = "roomactors/core/budget.py"
@@ -532,4 +533,5 @@ PATCHES: tuple[Patch, ...] = (
         new="if outlet.closed:",
         tests=(f"{DRAIN_TESTS}test_departures_are_not_announced_in_a_drain",),
     ),
+    *SERVER_PATCHES,
 )

@@ -41,6 +41,8 @@ class Driven:
         self.drivers = Drivers(nursery, pulse=self.pulse, reader=reader, read_bytes=read_bytes)
         self.ended: list[Connection] = []
         """Those whose `drive` has returned, in that order."""
+        self.scopes: dict[Connection, trio.CancelScope] = {}
+        """Of those that are driven, to cancel them by."""
         self._peers: list[socket.socket] = []
         self._count = 0
 
@@ -86,10 +88,12 @@ class Driven:
         return connection
 
     async def _drive(self, connection: Connection, early: bytes) -> None:
-        try:
-            await self.drivers.drive(connection, b"", early)
-        finally:
-            self.ended.append(connection)
+        with trio.CancelScope() as self.scopes[connection]:
+            try:
+                await self.drivers.drive(connection, b"", early)
+            finally:
+                del self.scopes[connection]
+                self.ended.append(connection)
 
     def close(self) -> None:
         """Close the clients' sockets."""

@@ -111,7 +111,7 @@ async def test_a_turn_ends_after_16_kib(autojump_clock: MockClock) -> None:
         assert len(script.heard) == 3
 
 
-async def test_an_error_of_ours_in_a_message_closes_this_connection_with_1011(
+async def test_an_error_of_ours_in_a_message_closes_this_one_with_1011(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged with its traceback, and nothing of it is told to the client."""
@@ -478,7 +478,7 @@ async def test_the_peer_s_close_is_answered_and_ends_it(
 
 
 @pytest.mark.parametrize("writes_at_once", [True, False])
-async def test_a_close_frame_that_cannot_leave_is_waited_for_until_it_has_left(
+async def test_a_close_frame_that_cannot_leave_yet_is_waited_for(
     autojump_clock: MockClock, writes_at_once: bool
 ) -> None:
     """The peer's close frame crosses ours, which is half on its way: it is written to its end."""

@@ -287,17 +287,17 @@ async def test_an_error_of_ours_while_reading_ends_only_that_connection(
 @both
 async def test_cancelling_a_connection_s_task_aborts_it(by_reader: bool) -> None:
     """It leaves its rooms, its socket is closed, and nobody looks at it any more."""
-    async with open_test_hub() as hub:
-        async with open_drivers(by_reader=by_reader) as driven:
-            connection, _, peer = driven.connect()
-            await wait_all_tasks_blocked()
-            received(peer)
-            driven.nursery.cancel_scope.cancel()
-            await wait_all_tasks_blocked()
-            assert driven.ended == [connection]
-            assert is_closed(peer)
-            assert not driven.pulse._next
-        assert not hub.members()
+    async with open_drivers(by_reader=by_reader) as driven:
+        connection, _, peer = driven.connect()
+        await wait_all_tasks_blocked()
+        received(peer)
+        assert list(driven.pulse._next) == [connection]
+        driven.scopes[connection].cancel()
+        await wait_all_tasks_blocked()
+        assert driven.ended == [connection]
+        assert is_closed(peer)
+        assert not driven.pulse._next
+        assert not driven.hub.members()
 
 
 @both

@@ -371,6 +371,20 @@ async def test_who_was_admitted_when_the_drain_had_begun_is_refused(
         assert server.statistics().sockets == 0
 
 
+@pytest.mark.parametrize("said", [b"", head_of()[:20]])
+async def test_who_has_asked_for_nothing_holds_up_no_drain(
+    autojump_clock: MockClock, said: bytes
+) -> None:
+    """A socket that a browser opened in advance, or half a request: it is closed at once."""
+    async with open_test_server() as server:
+        stream = server.open_stream()
+        await stream.send_all(said)
+        await wait_all_tasks_blocked()
+        await server.server.drain()
+        assert trio.current_time() == 0
+        assert await stream.receive_some() == b""
+
+
 async def test_a_hub_that_has_closed_is_answered_503(autojump_clock: MockClock) -> None:
     """Its server may outlive it by a moment."""
     async with open_test_server() as server:
