@@ -163,11 +163,6 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {self.outlet.id!r} from {self.link.remote or '?'}>"
 
-    @property
-    def member_id(self) -> str:
-        """The public id, which others see."""
-        return self.outlet.id
-
     # In
 
     def open(self, before: bytes, early: bytes) -> None:

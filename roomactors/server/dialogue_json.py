@@ -255,12 +255,13 @@ class JsonDialogue:
     def members_later(self, request: MembersRequest, present: Present) -> None:
         """Answer with a page of the roster, as it is when the answer can be sent."""
         log, roster = present.log, present.roster
+        # Only the room of everyone has none, and to ask for that one's is forbidden.
+        assert roster is not None
 
         def make() -> bytes:
             entries, following = _page(roster, request.after or 0, request.limit)
-            count = 0 if roster is None else len(roster)
             return ENCODER.members(
-                request.ref, request.room, log.epoch, log.head, entries, count, following
+                request.ref, request.room, log.epoch, log.head, entries, len(roster), following
             )
 
         self._connection.outlet.push_deferred(make)
@@ -294,9 +295,7 @@ class JsonDialogue:
         return ENCODER.closing(reason, reconnect_after)
 
 
-def _page(roster: Roster | None, after: int, limit: int) -> tuple[list[bytes], int | None]:
-    if roster is None:
-        return [], None
+def _page(roster: Roster, after: int, limit: int) -> tuple[list[bytes], int | None]:
     members, following = roster.page(after, limit)
     for member in members:
         if not member.card:

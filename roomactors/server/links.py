@@ -78,7 +78,7 @@ def tune(sock: socket.socket, unsent_bytes: int) -> None:
         return
     with contextlib.suppress(OSError):  # the peer may have gone already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if _TCP_NOTSENT_LOWAT is not None:
+        if _TCP_NOTSENT_LOWAT is not None:  # pragma: no branch - Linux has it
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent_bytes)
 
 

@@ -241,10 +241,11 @@ class Server:
             self._check_that_it_stays()
             left = max(0.0, deadline - trio.current_time())
             user = await admit_user(request, plan, self._admit, deadline_seconds=left)
-            self._check_that_it_stays()
             response = ordinary_upgrade_response(request, subprotocol=plan.subprotocol)
             if response is None:
                 response = await upgrade_response(request, subprotocol=plan.subprotocol)
+            # Again, since that took its time; from here on a drain closes the connection.
+            self._check_that_it_stays()
             connection = self._connect(link, plan, user)
         except HttpRefusal as refused:
             logger.info("refused %s: %s", link.remote or "?", refused)
@@ -336,8 +337,6 @@ class Server:
                 for number, connection in enumerate(connections):
                     await trio.sleep_until(begun + spread * number / len(connections))
                     closing.start_soon(self._close_when_written, connection, patience)
-            for connection in list(self._driver.open):  # who came in while it began
-                connection.close(CloseCode.RESTARTING)
             self._look_whether_all_are_gone()
             await self._all_gone.wait()
         self._all_gone.set()

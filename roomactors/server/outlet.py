@@ -493,7 +493,6 @@ class FrameOutlet(Outlet):
 
     def _block(self) -> None:
         self.free = False
-        if not self._blocked:
-            self._blocked = True
-            self.progress = self._clock()
-            self._speaker.blocked()
+        self._blocked = True
+        self.progress = self._clock()
+        self._speaker.blocked()

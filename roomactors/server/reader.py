@@ -133,10 +133,9 @@ class EpollReader:
             self._pause(connection, number)
 
     def _pause(self, connection: Connection, number: int) -> None:
-        if number in self._connections and connection not in self._paused:
-            # Without interest in anything the kernel still reports a reset, for ever.
-            self._epoll.unregister(number)
-            self._paused[connection] = number
+        # Registered for nothing, a reset would still be reported, again and again.
+        self._epoll.unregister(number)
+        self._paused[connection] = number
 
     def _go_on(self, deadline: float) -> None:
         os.eventfd_read(self._bell)

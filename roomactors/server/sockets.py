@@ -40,7 +40,7 @@ async def open_listeners(
         listeners: list[socket.socket] = []
         for family, kind, protocol, _, address in dict.fromkeys(found):
             listener = stack.enter_context(socket.socket(family, kind, protocol))
-            if os.name != "nt":
+            if os.name != "nt":  # pragma: no branch - the tests run on Linux
                 # There it would let another program take the port over.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

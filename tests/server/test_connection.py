@@ -350,6 +350,70 @@ async def test_a_fragmented_message_has_its_time_whatever_comes_between(
         assert link.window.wire.endswith(close_frame(1008, "a message took too long to arrive"))
 
 
+async def test_a_message_has_its_time_again_after_a_pause(autojump_clock: MockClock) -> None:
+    """While nothing is read, nothing of it can arrive."""
+    async with open_test_hub() as hub:
+        connection, link, _, _ = begin(hub, settings=TIGHT)
+        connection.feed(client_frame(TEXT, b"begun", fin=False))
+        link.window.then = 0
+        connection.feed(client_frame(PING, b"x" * 100))
+        assert connection.paused
+        autojump_clock.jump(20)
+        take(connection, link)
+        assert not connection.paused
+        autojump_clock.jump(29)
+        connection.feed(client_frame(CONTINUATION, b"", fin=False))
+        connection.check(49)
+        assert connection.is_open
+        connection.check(50)
+        assert link.window.wire.endswith(close_frame(1008, "a message took too long to arrive"))
+
+
+async def test_a_hub_that_stops_is_said_in_the_protocol(autojump_clock: MockClock) -> None:
+    """Where it is not the server's own, it may stop before the server does."""
+    async with open_test_hub() as hub:
+        link, raw_link, late_link = FakeLink(), FakeLink(), FakeLink()
+        connection = connect(hub, link, FakeDriver(), json_dialogue, member="m_1")
+        connection.open(b"", texts(b'{"type":"join","room":"tea"}'))
+        raw = connect(hub, raw_link, FakeDriver(), raw_dialogue, member="m_2")
+        raw.open(b"", b"")
+        late = connect(hub, late_link, FakeDriver(), raw_dialogue, member="m_3")
+        await wait_all_tasks_blocked()
+        hub.keeper.draining = True
+        requests = [
+            b'{"type":"leave","room":"tea","ref":1}',
+            b'{"type":"broadcast","room":"tea","data":1,"ref":2}',
+            b'{"type":"members","room":"tea","ref":3}',
+            b'{"type":"join","room":"hall","ref":4}',
+        ]
+        connection.feed(texts(*requests))
+        answers = [frame for frame in frames_of(link) if frame["type"] == "error"]
+        assert [(answer["ref"], answer["code"]) for answer in answers] == [
+            (ref, "busy") for ref in (1, 2, 3, 4)
+        ]
+        raw.announce_drain(1)
+        raw.feed(texts(b"ignored"))
+        assert raw.is_open
+        raw.draining = False
+        raw.feed(texts(b"refused"))
+        assert raw_link.window.wire[2:4] == (1013).to_bytes(2, "big")
+        late.open(b"", b"")
+        assert late_link.window.wire[2:4] == (1013).to_bytes(2, "big")
+        hub.keeper.draining = False
+
+
+async def test_the_room_of_everyone_has_no_roster_to_ask_for(autojump_clock: MockClock) -> None:
+    """Who is in it is nobody's business, also of one who is."""
+    async with open_test_hub() as hub:
+        link = FakeLink()
+        connection = connect(hub, link, FakeDriver(), json_dialogue)
+        connection.open(b"", texts(b'{"type":"join","room":"$all"}'))
+        await wait_all_tasks_blocked()
+        connection.feed(texts(b'{"type":"members","room":"$all","ref":1}'))
+        await wait_all_tasks_blocked()
+        assert frames_of(link)[-1]["code"] == "forbidden"
+
+
 async def test_who_is_lost_is_not_looked_at_any_more(autojump_clock: MockClock) -> None:
     """There is nothing to expect of it."""
     async with open_test_hub() as hub:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -96,14 +97,63 @@ async def test_an_accept_that_fails_is_tried_again(
                 nursery.cancel_scope.cancel()
 
 
-async def test_many_that_come_at_once_are_all_accepted() -> None:
-    """In more than one go, and each is answered."""
+async def test_many_that_come_at_once_are_all_accepted(autojump_clock: MockClock) -> None:
+    """In more than one go."""
+    async with open_listeners("127.0.0.1", 0, None) as (listener,):
+        peers = [socket.create_connection(listener.getsockname()) for _ in range(150)]
+        async with open_test_server() as server, trio.open_nursery() as nursery:
+            nursery.start_soon(server.server._accept_all, listener)
+            await wait_all_tasks_blocked()
+            assert sockets(server) == 150
+            nursery.cancel_scope.cancel()
+        for peer in peers:
+            peer.close()
+
+
+async def test_where_there_is_no_epoll_each_connection_has_a_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on macOS: the same is served."""
+    monkeypatch.delattr(select, "epoll")
     async with serving() as server:
-        streams = [await connect_to(server) for _ in range(150)]
-        for stream in streams:
-            assert (await said_by(stream)).startswith(b"HTTP/1.1 200 ")
-        await wait_all_tasks_blocked()
-        assert server.statistics().accepted == 150
+        assert server._reader is None
+        stream = await connect_to(server)
+        await stream.send_all(head_of())
+        answer = b""
+        with trio.fail_after(5):
+            while b"welcome" not in answer:
+                answer += await stream.receive_some()
+        await trio.aclose_forcefully(stream)
+
+
+async def test_an_upgrade_that_is_not_ordinary_is_answered_too(autojump_clock: MockClock) -> None:
+    """By trio-websocket's own handshake."""
+    async with open_test_server() as server:
+        stream = server.open_stream()
+        offers = [("Sec-WebSocket-Extensions", name) for name in ("foo", "bar")]
+        await stream.send_all(head_of("GET /ws HTTP/1.1", *offers))
+        answer = b""
+        while b"welcome" not in answer:
+            answer += await stream.receive_some()
+        assert answer.startswith(b"HTTP/1.1 101 ")
+
+
+async def test_after_an_answer_a_mebibyte_is_thrown_away_and_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    """A client that goes on sending hears the answer all the same, and is then cut off."""
+    settings = ServerSettings(close_discard_bytes=1000)
+    for size, ended in ((1000, False), (1001, True)):
+        async with open_test_server(settings=settings) as server:
+            stream = server.open_stream()
+            await stream.send_all(head_of("GET /healthz HTTP/1.1", without="Upgrade"))
+            await wait_all_tasks_blocked()
+            await stream.send_all(b"x" * (size - 10))
+            await wait_all_tasks_blocked()
+            await stream.send_all(b"x" * 10)
+            await wait_all_tasks_blocked()
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+            assert (sockets(server) == 0) == ended
 
 
 async def test_an_error_of_ours_in_one_socket_is_logged_and_stops_nothing(
@@ -239,6 +289,9 @@ async def test_a_unix_socket_is_served_and_its_file_removed(tmp_path: Path) -> N
     async with serving(unix=path) as server:
         assert server.port is None
         assert (await said_by(await trio.open_unix_socket(path))).startswith(b"HTTP/1.1 200 ")
+    assert not path.exists()
+    async with open_listeners(None, 0, path) as listeners:
+        assert [listener.getsockname() for listener in listeners] == [str(path)]
     assert not path.exists()
 
 

@@ -623,6 +623,19 @@ def test_a_bug_in_a_connection_s_words_reaches_no_room(how: str) -> None:
         assert not world.outlet.free
 
 
+def test_one_that_has_closed_is_told_of_no_seat() -> None:
+    """Rooms may still say so: it has left them, but they do not know yet."""
+    world = World("tea")
+    world.stall()
+    world.say("tea", "one")
+    close(world, b"own close\n")
+    world.join_again("tea")
+    world.leave("tea")
+    world.window.then = None
+    world.drain()
+    assert world.lines == ["own stall", "own close"]
+
+
 # Time
 
 

@@ -238,6 +238,31 @@ class Full:
         self._epoll.unregister(number)
 
 
+async def test_one_that_was_reported_and_has_nothing_is_read_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel may report what it then does not have."""
+    async with open_drivers(by_reader=True) as driven:
+        connection, script, peer = driven.connect()
+        await wait_all_tasks_blocked()
+        reader = driven.drivers._reader
+        assert reader is not None
+        number = number_of(connection)
+        receive = reader._receive[number]
+        refusals = [BlockingIOError()] * 3
+
+        def refuse(most: int) -> bytes:
+            if refusals:
+                raise refusals.pop()
+            return receive(most)
+
+        monkeypatch.setitem(reader._receive, number, refuse)
+        peer.send(ONE)
+        await wait_all_tasks_blocked()
+        assert (script.heard, refusals) == ([b"x"], [])
+        monkeypatch.undo()
+
+
 async def test_a_closed_reader_leaves_no_file_open() -> None:
     """Its set and its bell are two files, and both are closed."""
     before = open_files()
