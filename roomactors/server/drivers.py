@@ -7,14 +7,18 @@ for plain sockets the one task of an `EpollReader`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import inf
+from time import perf_counter
 from typing import final
 
 import trio
 
+from roomactors.core.budget import Budget
 from roomactors.server.connection import Connection
 from roomactors.server.links import ENDED, Link, SocketLink
+from roomactors.server.outlet import FrameOutlet
 from roomactors.server.reader import EpollReader
 
 logger = logging.getLogger("roomactors")
@@ -96,6 +100,7 @@ class Drivers:
       pulse: looks at connections.
       reader: reads the plain sockets; None has every connection read by its own task.
       read_bytes: taken from one connection at once.
+      stopwatch: seconds of real work, by which writers share the loop.
     """
 
     def __init__(
@@ -105,11 +110,14 @@ class Drivers:
         pulse: Pulse,
         reader: EpollReader | None,
         read_bytes: int,
+        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self._nursery = nursery
         self._pulse = pulse
         self._reader = reader
         self._read_bytes = read_bytes
+        # Not the rooms' budget: thousands that are behind would delay those who keep up.
+        self._behind = Budget(stopwatch)
         self._writing: set[Connection] = set()
         self._paused: dict[Connection, trio.Event] = {}
         self.open: dict[Connection, None] = {}
@@ -194,7 +202,7 @@ class Drivers:
                     await self._write_piece(connection, link)
                 else:
                     await link.wait_writable()
-                    outlet.unblock()
+                    await self._catch_up(outlet)
                 connection.written()
         except ENDED:
             connection.lose()
@@ -203,6 +211,16 @@ class Drivers:
             connection.lose()
         finally:
             self._writing.discard(connection)
+
+    async def _catch_up(self, outlet: FrameOutlet) -> None:
+        """Write on, in a share of the loop that all who are behind have together."""
+        budget = self._behind
+        await budget.admit()
+        began = budget.stopwatch()
+        try:
+            outlet.unblock()
+        finally:
+            budget.spend(budget.stopwatch() - began)
 
     async def _write_piece(self, connection: Connection, link: Link) -> None:
         outlet = connection.outlet

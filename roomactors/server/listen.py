@@ -95,6 +95,7 @@ class Server:
             pulse=self._pulse,
             reader=reader,
             read_bytes=settings.read_bytes,
+            stopwatch=hub.keeper.budget.stopwatch,
         )
         self._reading_heads: set[trio.CancelScope] = set()
         self._sockets = 0
